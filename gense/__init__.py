@@ -1,0 +1,10 @@
+"""Generative speech enhancement: diffusion, flow matching and token models behind one call."""
+
+from gense import samplers
+from gense.api import enhance, load, methods
+from gense.enhancer import Enhancer
+from gense.files import enhance_files
+from gense.types import Sampling
+from gense.version import __version__
+
+__all__ = ["Enhancer", "Sampling", "__version__", "enhance", "enhance_files", "load", "methods", "samplers"]

@@ -1,0 +1,258 @@
+"""The front door: enhance anything, load anything, list what there is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gense import audio as audio_io
+from gense import samplers
+from gense.backbones.base import Backbone
+from gense.checkpoints import registry
+from gense.checkpoints.load import cached, load_enhancer
+from gense.enhancer import Enhancer
+from gense.heads.resolve import keywords, resolve
+from gense.samplers import schedules
+from gense.signals import Signal
+from gense.types import Sampling
+
+Audio = TypeVar("Audio", str, Path, np.ndarray, Tensor)
+_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    compile: bool = False,
+    trust: bool = False,
+) -> Enhancer:
+    """Load a model for use, and for use again.
+
+    Args:
+        source: a name from `gense.methods()` ("flowse", "sgmse/vbdmd"); a folder with `method.yaml` and
+            `model.safetensors`, such as training leaves; a published checkpoint file, recognised from its keys; or a
+            hub repository id.
+        device: "cpu", "cuda", "cuda:1", ...; None takes CUDA where there is one.
+        dtype: "float32", or "bfloat16" or "float16" for the network alone, through autocast.
+        compile: compile the networks with `torch.compile`; the first call with each input shape takes long.
+        trust: let a folder's `method.yaml` name classes outside gense, which are then imported.
+
+    Returns:
+        The enhancer in evaluation mode.
+
+    Raises:
+        ValueError: unknown name (the nearest is suggested), a file of no known format, weights that do not fit (what is
+            missing or extra is named), a pickle that refers to code, or foreign classes without `trust`.
+        FileNotFoundError: no such file or folder.
+        OSError: weights that could not be fetched; says from where and where to put them by hand.
+    """
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(_DTYPES)}")
+    enhancer = load_enhancer(source, trust=trust).to(_device(device))
+    enhancer.autocast = _DTYPES[dtype]
+    if compile:
+        for module in enhancer.modules():
+            if isinstance(module, Backbone):
+                module.compile()
+    return enhancer
+
+
+def enhance(
+    audio: Audio,
+    method: str | os.PathLike[str] | Enhancer = "flowse",
+    *,
+    steps: int | None = None,
+    sampler: str | Callable[..., Tensor] | None = None,
+    schedule: str | Callable[..., Tensor] | None = None,
+    sample_rate: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    text: str | None = None,
+    **options: Any,
+) -> Audio:
+    """Enhance speech: a file, an array or a tensor, of any length, rate and number of channels.
+
+    Channels and items are enhanced one by one with the same noise, so a stereo image holds. Long inputs are cut into
+    overlapping chunks, and memory does not grow with their length beyond the samples themselves. The result is
+    limited to the band of the method (8 kHz for a method at 16 kHz), whatever the input's rate.
+
+    Args:
+        audio: path of an audio file; or NumPy array or tensor of shape (time,), (channels, time) or
+            (batch, channels, time), floating point with full scale 1 or of an integer type.
+        method: a name, folder or file as `gense.load` takes it, or a loaded `Enhancer`, which saves loading again.
+        steps: number of sampling steps; None takes the method's own.
+        sampler: name in `gense.samplers`, dotted path or function; None takes the method's own.
+        schedule: name in `gense.samplers.schedules`, dotted path or function; None takes the method's own.
+        sample_rate: of an array or tensor, Hz; None means the method's own rate. Files know theirs.
+        seed: of the noise; equal seeds give equal results on one machine.
+        device: where to compute; None takes CUDA where there is one, or leaves a loaded enhancer where it is.
+        output: file to write. For a path it defaults to `<name>.enhanced<suffix>` beside the input.
+        text: transcript, for methods that read one.
+        **options: options of the sampler and the schedule, checked against their signatures.
+
+    Returns:
+        What came in: for a path the path of the written file, else an array or tensor of the same shape, type, rate
+        and device.
+
+    Raises:
+        ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps.
+        TypeError: audio of an unsupported type.
+        FileNotFoundError: no such file.
+        OSError: the output cannot be written, or weights cannot be fetched.
+    """
+    if isinstance(audio, (str, os.PathLike)):
+        source = Path(audio)
+        target = Path(output) if output is not None else source.with_name(f"{source.stem}.enhanced{source.suffix}")
+        if target.resolve() == source.resolve():
+            raise ValueError(f"output {target} is the input itself: give another name")
+        if sample_rate is not None:
+            raise ValueError(f"sample_rate={sample_rate}: files know their rate; leave it out")
+        wav, rate = audio_io.read(source)
+        signal = Signal.of(wav.T, str(source))
+    else:
+        source, target = None, Path(output) if output is not None else None
+        signal, rate = Signal.of(audio, "audio"), sample_rate
+    enhancer = _ready(method, device)
+    sampling = _sampling(enhancer, steps, sampler, schedule, options)
+    if text is not None and "text" not in enhancer.head.reads:
+        raise ValueError("text: this method reads no transcript; leave it out")
+    rate = rate or enhancer.sample_rate
+    result = _channels(enhancer, signal.channels, rate, sampling, seed)
+    if target is not None:
+        samples = result.reshape(-1, result.shape[-1]).T
+        audio_io.write(target, samples, rate, like=source)
+    return target if source is not None and isinstance(audio, Path) else (  # type: ignore[return-value]
+        str(target) if source is not None else signal.back(result)
+    )
+
+
+def _channels(
+    enhancer: Enhancer, channels: np.ndarray, rate: int, sampling: Sampling | None, seed: int
+) -> np.ndarray:
+    """Enhance float32 (N, S) at `rate` channel by channel."""
+    from tqdm import tqdm
+
+    if not (isinstance(rate, (int, np.integer)) and 1000 <= rate <= 768000):
+        raise ValueError(f"sample_rate={rate!r}: expected whole Hz between 1000 and 768000")
+    out = np.empty_like(channels)
+    # disable=None: silent where standard error is no terminal; delay: and on short work
+    with tqdm(total=len(channels), unit="channel", disable=None, delay=2.0, leave=False) as bar:
+        for index, channel in enumerate(channels):
+            wav = audio_io.resample(channel, rate, enhancer.sample_rate)
+
+            def progress(done: int, total: int, index: int = index) -> None:
+                bar.update(index + done / total - bar.n)
+
+            clean = enhancer.enhance(torch.from_numpy(wav)[None], sampling=sampling, seed=seed, progress=progress)
+            back = audio_io.resample(clean[0].cpu().numpy(), enhancer.sample_rate, rate)
+            # Resampling there and back may be a sample off
+            length = min(len(back), out.shape[-1])
+            out[index, :length], out[index, length:] = back[:length], 0.0
+    return out
+
+
+def _ready(method: str | os.PathLike[str] | Enhancer, device: str | None) -> Enhancer:
+    if isinstance(method, Enhancer):
+        return method if device is None else method.to(_device(device))
+    return load(method, device=device)
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"device={name!r} cannot be used: {reason}") from error
+    return device
+
+
+def _sampling(
+    enhancer: Enhancer,
+    steps: int | None,
+    sampler: str | Callable[..., Tensor] | None,
+    schedule: str | Callable[..., Tensor] | None,
+    options: dict[str, Any],
+) -> Sampling | None:
+    """The head's sampling with the user's changes; None where nothing is changed."""
+    if steps is None and sampler is None and schedule is None and not options:
+        return None
+    own = enhancer.head.sampling
+    if own is None:
+        raise ValueError("this method is deterministic: it takes no steps, sampler, schedule or options")
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or steps < 1):
+        raise ValueError(f"steps={steps!r}: need a whole number, at least 1")
+    changed = replace(own, steps=own.steps if steps is None else int(steps))
+    if sampler is not None and sampler != own.sampler:
+        changed = replace(changed, sampler=sampler, options={})
+    if schedule is not None and schedule != own.schedule:
+        changed = replace(changed, schedule=schedule, schedule_options={})
+    of_sampler = [k for k in keywords(resolve(changed.sampler, samplers, "field")) if k not in ("noise", "callback")]
+    of_schedule = keywords(resolve(changed.schedule, schedules, "steps"))
+    for name in options:
+        if name not in of_sampler and name not in of_schedule:
+            raise ValueError(
+                f"unexpected option {name!r}: sampler {changed.sampler} takes {', '.join(of_sampler) or 'none'}; "
+                f"schedule {changed.schedule} takes {', '.join(of_schedule)}"
+            )
+    return replace(
+        changed,
+        options={**changed.options, **{k: v for k, v in options.items() if k in of_sampler}},
+        schedule_options={
+            **changed.schedule_options, **{k: v for k, v in options.items() if k in of_schedule and k not in of_sampler}
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Method:
+    """What `gense.methods()` tells of one set of weights.
+
+    Attributes:
+        name: what `gense.load` and `gense.enhance` take.
+        default: whether the method's bare name means these weights.
+        summary: what the method is.
+        sample_rate: Hz; None where it stands in the file only.
+        megabytes: size of the weights on this machine, None where they are not on it.
+        licence: of the weights; None where the authors state none.
+        source: where they come from.
+        on_disk: whether they are on this machine.
+        unsupported: why this version cannot load them, None where it can.
+    """
+
+    name: str
+    default: bool
+    summary: str
+    sample_rate: int | None
+    megabytes: float | None
+    licence: str | None
+    source: str
+    on_disk: bool
+    unsupported: str | None
+
+
+def methods() -> list[Method]:
+    """List every method and its weights."""
+    found = []
+    for entry in registry.entries():
+        path = entry.bundled or cached(entry)
+        size = path.stat().st_size / 1e6 if path.exists() else None
+        found.append(
+            Method(
+                entry.name, entry.default, entry.summary, entry.sample_rate, size, entry.licence, entry.source,
+                size is not None, entry.unsupported,
+            )
+        )
+    return found

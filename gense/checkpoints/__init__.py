@@ -1,0 +1,1 @@
+"""Weights: names, files, formats and conversion."""

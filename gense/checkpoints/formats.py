@@ -1,0 +1,37 @@
+"""Published checkpoint formats, recognised from their keys."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch import Tensor
+
+from gense.checkpoints import convert_sgmse
+from gense.checkpoints.pickled import read_checkpoint
+
+# One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`
+FORMATS = (convert_sgmse,)
+
+
+def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Read a published checkpoint.
+
+    Returns:
+        The configuration of an enhancer, its weights, and the name of the format.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a checkpoint, not safe, of no known format, or not convertible.
+    """
+    checkpoint = read_checkpoint(path)
+    for module in FORMATS:
+        if module.recognise(checkpoint):
+            try:
+                config, state = module.convert(checkpoint)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+            return config, state, module.__name__.rpartition("convert_")[2]
+    names = ", ".join(module.__name__.rpartition("convert_")[2] for module in FORMATS)
+    keys = ", ".join(str(key) for key in list(checkpoint)[:8]) or "none"
+    raise ValueError(f"{path}: not a checkpoint of a known format ({names}); its top-level keys are: {keys}")

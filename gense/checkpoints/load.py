@@ -1,0 +1,87 @@
+"""From any name of a model to an `Enhancer` that is ready for use."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from gense.checkpoints import registry
+from gense.checkpoints.build import build, read_config
+from gense.checkpoints.fetch import cache_folder, fetch, from_hub
+from gense.checkpoints.folder import METHOD, WEIGHTS, load_strict, read_state
+from gense.checkpoints.formats import convert_file
+from gense.enhancer import Enhancer
+from gense.types import Sampling
+
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def load_enhancer(source: str | os.PathLike[str], *, trust: bool = False) -> Enhancer:
+    """Load by name, folder, file or hub repository; see `gense.load`."""
+    entry = registry.find(source) if isinstance(source, str) else None
+    if entry is not None:
+        return _load_entry(entry)
+    path = Path(source)
+    if path.is_dir():
+        return load_folder(path, trust=trust)
+    if path.is_file():
+        return _load_file(path, trust=trust)
+    text = os.fspath(source)
+    if _HUB.fullmatch(text) and not path.suffix and not path.parent.exists():
+        return _load_pair(from_hub(text, METHOD), from_hub(text, WEIGHTS), text, trust=trust)
+    if path.suffix or os.sep in text:
+        raise FileNotFoundError(f"{text}: no such file or folder, and no method has that name")
+    raise ValueError(f"method {text!r} unknown; {registry.nearest(text)}")
+
+
+def load_folder(folder: str | os.PathLike[str], *, trust: bool = False) -> Enhancer:
+    """Load a folder with `method.yaml` and `model.safetensors`, as `gense fit` and `gense convert` write it."""
+    folder = Path(folder)
+    for name in (METHOD, WEIGHTS):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{folder}: no {name} in this folder; a model has {METHOD} and {WEIGHTS}")
+    return _load_pair(folder / METHOD, folder / WEIGHTS, str(folder), trust=trust)
+
+
+def _load_pair(method: Path, weights: Path, source: str, *, trust: bool) -> Enhancer:
+    try:
+        enhancer = build(read_config(method), trust=trust)
+    except ValueError as error:
+        raise ValueError(f"{method}: {error}") from error
+    load_strict(enhancer, {name: value.float() for name, value in read_state(weights).items()}, source)
+    return enhancer.eval()
+
+
+def _load_file(path: Path, *, trust: bool) -> Enhancer:
+    if path.name == WEIGHTS or path.name == METHOD:
+        return load_folder(path.parent, trust=trust)
+    if path.suffix == ".safetensors":
+        raise ValueError(f"{path}: weights without their {METHOD}; name the file {WEIGHTS}, beside it {METHOD}")
+    config, state, _ = convert_file(path)
+    enhancer = build(config)
+    load_strict(enhancer, state, str(path))
+    return enhancer.eval()
+
+
+def _load_entry(entry: registry.Entry) -> Enhancer:
+    if entry.unsupported:
+        raise ValueError(f"{entry.name} is listed, but this version cannot load it: {entry.unsupported}")
+    if entry.bundled is not None:
+        assert entry.config is not None
+        method = Path(str(resources.files("gense.configs") / "method" / entry.config))
+        return _load_pair(method, entry.bundled, entry.name, trust=False)
+    assert entry.url is not None
+    path = cached(entry)
+    fetch(entry.url, path, sha256=entry.sha256)
+    enhancer = _load_file(path, trust=False)
+    if entry.sampling:
+        enhancer.head.sampling = replace(Sampling(), **entry.sampling)
+    return enhancer
+
+
+def cached(entry: registry.Entry) -> Path:
+    """Where a published file is kept once it has been fetched."""
+    return cache_folder() / entry.method / f"{entry.weights}.ckpt"

@@ -1,0 +1,59 @@
+"""PyTorch checkpoints from strangers, read without running anything in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Reference:
+    """Stands for a class that a checkpoint names and nobody needs; does nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+# Lightning stores hyper-parameters as they were given: the training scripts of the SGMSE+ family leave a class of
+# their own there, Lightning itself its callbacks, pathlib the path of a file.
+_INERT = ("sgmse.", "flowmse.", "lightning.", "pytorch_lightning.", "pathlib.")
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a `torch.save` file with PyTorch's restricted unpickler.
+
+    References to classes of the projects whose checkpoints gense converts become inert placeholders; nothing is
+    imported or executed. Any other reference is refused.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, is cut off, holds no mapping, or names other code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # not a zip archive: the loader below says what is wrong
+        foreign = []
+    refused = [name for name in foreign if not name.startswith(_INERT)]
+    if refused:
+        raise ValueError(
+            f"{path}: the pickle refers to code ({', '.join(refused)}); it was refused and nothing was executed. "
+            "Ask its author for safetensors or a plain state_dict"
+        )
+    try:
+        with torch.serialization.safe_globals([(Reference, name) for name in foreign]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"{path}: not readable as a PyTorch checkpoint ({reason})") from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, expected a mapping")
+    return checkpoint

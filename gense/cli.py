@@ -1,0 +1,138 @@
+"""The `gense` command: the API's functions, with flags read from their signatures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gense.version import __version__
+
+_HELP = """usage: gense COMMAND ...
+
+Generative speech enhancement.
+
+  enhance IN... -o OUT   enhance files, folders or patterns
+  methods                list methods and weights
+  info MODEL             what a checkpoint, folder or name holds
+  convert CKPT OUT       turn a published checkpoint into a folder with YAML and safetensors
+  fit --config YAML      train (needs gense[train])
+
+`gense COMMAND --help` shows a command's options."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    given = list(sys.argv[1:] if args is None else args)
+    commands = {"enhance": _enhance, "methods": _methods, "info": _info, "convert": _convert, "fit": _fit}
+    if not given or given[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(__version__)
+        return 0
+    if given[0] not in commands:
+        print(f"gense: unknown command {given[0]!r}; expected {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        return commands[given[0]](given[1:])
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"gense {given[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("gense: interrupted; files written so far are complete", file=sys.stderr)
+        return 130
+
+
+def _enhance(args: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    from gense.files import enhance_files
+
+    parser = ArgumentParser(prog="gense enhance", description="Enhance files, folders (recursively) or patterns.")
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="audio files, folders or glob patterns")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a file for one input file, else a folder")
+    parser.add_function_arguments(enhance_files, skip={"inputs", "output"})
+    settings = vars(parser.instantiate(parser.parse_args(args)))
+    report = enhance_files(settings.pop("inputs"), settings.pop("output"), **settings)
+    for target in report.done:
+        print(target)
+    if report.skipped:
+        print(f"skipped {len(report.skipped)} finished files", file=sys.stderr)
+    if report.failed:
+        print(f"gense enhance: {len(report.failed)} of {len(report.done) + len(report.failed)} files failed:",
+              file=sys.stderr)
+        for source, reason in report.failed.items():
+            print(f"  {source}: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _methods(args: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    from gense.api import methods
+
+    ArgumentParser(prog="gense methods", description="List methods and weights.").parse_args(args)
+    rows = [("NAME", "RATE", "WEIGHTS", "LICENCE", "SOURCE")]
+    for m in methods():
+        where = f"{m.megabytes:.1f} MB here" if m.megabytes is not None else "fetched on first use"
+        rows.append((
+            m.name + (" (default)" if m.default else ""),
+            f"{m.sample_rate} Hz" if m.sample_rate else "in the file",
+            "not supported yet" if m.unsupported else where,
+            m.licence or "not stated",
+            m.source,
+        ))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
+    return 0
+
+
+def _info(args: list[str]) -> int:
+    import yaml
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="gense info", description="Show what a checkpoint, folder or name holds.")
+    parser.add_argument("model", help="published checkpoint, folder with method.yaml, or name")
+    model = parser.parse_args(args).model
+    from gense.api import load
+    from gense.checkpoints.formats import convert_file
+
+    if Path(model).is_file() and Path(model).suffix not in (".yaml", ".safetensors"):
+        config, _, name = convert_file(model)
+        print(f"format: {name}\n{yaml.safe_dump(config, sort_keys=False).rstrip()}")
+    enhancer = load(model, device="cpu")
+    parameters = sum(p.numel() for p in enhancer.parameters())
+    print(f"sample rate: {enhancer.sample_rate} Hz\nparameters: {parameters:,}\nreads: {', '.join(enhancer.head.reads)}")
+    print(f"sampling: {enhancer.head.sampling}\nlevel: {enhancer.level}\nchunking: {enhancer.chunking}")
+    return 0
+
+
+def _convert(args: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    from gense.checkpoints.folder import write_folder
+    from gense.checkpoints.formats import convert_file
+
+    parser = ArgumentParser(prog="gense convert", description="Turn a published checkpoint into YAML and safetensors.")
+    parser.add_argument("checkpoint", help="published checkpoint")
+    parser.add_argument("output", help="folder to write")
+    settings = parser.parse_args(args)
+    if Path(settings.output).is_file():
+        raise ValueError(f"{settings.output} is a file: give a folder")
+    config, state, name = convert_file(settings.checkpoint)
+    write_folder(settings.output, config, state)
+    print(f"{name} checkpoint written to {settings.output}{os.sep}; load it with gense.load({settings.output!r})")
+    return 0
+
+
+def _fit(args: list[str]) -> int:
+    try:
+        from gense.training.cli import fit
+    except ImportError as error:
+        raise ImportError(f"{error.name} is not installed: pip install gense[train]") from error
+    fit(args)
+    return 0

@@ -1,0 +1,1 @@
+"""Methods and trainings as YAML files, installed with the package."""

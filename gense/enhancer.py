@@ -1,0 +1,161 @@
+"""Everything of a method in one module: waveform in, waveform out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gense import samplers
+from gense.audio import Level
+from gense.chunking import Chunking
+from gense.heads.base import Head
+from gense.losses import WaveLoss
+from gense.representations.base import Representation
+from gense.samplers.types import Noise, Step
+from gense.types import Batch, Condition, Loss, Sampling
+
+
+class Enhancer(nn.Module):
+    """Representations, a head, the input level and the chunking: a complete method.
+
+    Args:
+        representations: by name; condition `noisy_<name>` is the noisy input in that representation.
+        head: what generates the clean features.
+        sample_rate: of the waveforms, Hz.
+        level: level to which each input is brought as a whole, and back afterwards.
+        chunking: how long inputs are cut; None processes any input whole.
+        wave_losses: training losses on the decoded estimate, beside the head's own.
+
+    Raises:
+        ValueError: the head reads or predicts a representation that is not there, or one has another rate.
+    """
+
+    def __init__(
+        self,
+        representations: dict[str, Representation],
+        head: Head,
+        *,
+        sample_rate: int,
+        level: Level = Level("peak"),  # noqa: B008 - frozen
+        chunking: Chunking | None = None,
+        wave_losses: Sequence[WaveLoss] = (),
+    ):
+        super().__init__()
+        for name, representation in representations.items():
+            if representation.sample_rate != sample_rate:
+                raise ValueError(
+                    f"representation {name!r} works at {representation.sample_rate} Hz, the enhancer at {sample_rate}"
+                )
+        needed = [*(key.removeprefix("noisy_") for key in head.reads), head.target]
+        for name in needed:
+            if name not in representations:
+                raise ValueError(f"the head needs representation {name!r}; there are {', '.join(representations)}")
+        self.representations = nn.ModuleDict(representations)
+        self.head, self.sample_rate, self.level, self.chunking = head, sample_rate, level, chunking
+        self.wave_losses = nn.ModuleList(wave_losses)
+        self.autocast: torch.dtype | None = None
+
+    @property
+    def target(self) -> Representation:
+        """The representation that the head predicts."""
+        return self.representations[self.head.target]  # type: ignore[return-value]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def _conditions(self, noisy: Tensor) -> Condition:
+        return {key: self.representations[key.removeprefix("noisy_")].encode(noisy) for key in self.head.reads}
+
+    def loss(self, batch: Batch) -> Loss:
+        """Training loss of a batch: the head's own and, weighted, those on waveforms."""
+        scale = self.level.scale(batch.noisy, training=True)
+        clean, noisy = batch.clean / scale, batch.noisy / scale
+        loss = self.head.loss({self.head.target: self.target.encode(clean)}, self._conditions(noisy))
+        if not self.wave_losses:
+            return loss
+        if loss.data is None:
+            raise ValueError(f"{type(self.head).__name__} gives no estimate of the data, on which wave_losses work")
+        total, parts = loss.total, dict(loss.parts)
+        estimate = self.target.decode(loss.data, clean.shape[-1])
+        for wave_loss in self.wave_losses:
+            value = wave_loss(estimate, clean)
+            total = total + wave_loss.weight * value
+            parts[type(wave_loss).__name__] = value.detach()
+        return Loss(total, parts, data=loss.data)
+
+    @torch.inference_mode()
+    def enhance(
+        self,
+        wav: Tensor,
+        *,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        noise: Noise | None = None,
+        callback: Callable[[Step], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Enhance waveforms.
+
+        The level is taken over each whole item, then items longer than one chunk are cut and cross-faded. Every item
+        draws the same noise, keyed to the absolute frame, so a result depends neither on the batch nor on the cuts
+        beyond what the network itself sees of its context. Silent items stay silent.
+
+        Args:
+            wav: (B, S), finite, at `sample_rate`; any device, computed on the module's.
+            sampling: overrides the head's own sampling.
+            seed: of the noise, >= 0.
+            noise: replaces the seeded noise; drawn chunk batch after chunk batch.
+            callback: called once a sampling step.
+            progress: called with (chunks done, chunks in all) after each batch of chunks.
+
+        Returns:
+            (B, S) on the input's device.
+
+        Raises:
+            ValueError: wrong shape, no samples, or samples that are not finite.
+        """
+        if wav.ndim != 2 or wav.shape[1] == 0 or wav.shape[0] == 0:
+            raise ValueError(f"wav has shape {tuple(wav.shape)}: expected (batch, samples), neither of them 0")
+        if not wav.is_floating_point():
+            raise TypeError(f"wav is {wav.dtype}: expected a float tensor with full scale 1")
+        if not torch.isfinite(wav).all():
+            raise ValueError("wav holds NaN or infinite samples")
+        if sampling is not None and self.head.sampling is None:
+            raise ValueError("this method is deterministic: it takes no steps, sampler or options")
+        source = wav.float()
+        scale = self.level.scale(source)
+        silent = source.abs().amax(dim=-1) == 0
+        items, samples = source.shape
+        hop = self.target.hop_length
+        chunking = self.chunking or Chunking(samples / self.sample_rate + 1.0)
+        plan = chunking.plan(samples, self.sample_rate, hop)
+        out = torch.zeros_like(source)
+        done, total = 0, items * len(plan.starts)
+        for group in plan.groups(items, chunking.batch):
+            pieces = torch.stack([plan.cut(source[item], plan.starts[index]) / scale[item] for item, index in group])
+            starts = [plan.starts[index] // hop for _, index in group]
+            draw = noise or samplers.by_frame(seed, starts)
+            clean = self._generate(pieces.to(self.device), sampling, draw, callback).to(source.device)
+            for (item, index), piece in zip(group, clean, strict=True):
+                start = plan.starts[index]
+                stop = min(start + plan.length, samples)
+                faded = piece * plan.weight(index).to(piece.device)
+                out[item, start:stop] += faded[: stop - start] * scale[item]
+            done += len(group)
+            if progress:
+                progress(done, total)
+        out[silent] = 0.0
+        return out.to(wav.dtype)
+
+    def _generate(
+        self, wav: Tensor, sampling: Sampling | None, noise: Noise, callback: Callable[[Step], None] | None
+    ) -> Tensor:
+        """Enhance a batch of equally long pieces (B, S) at the model's level."""
+        cond = self._conditions(wav)
+        with torch.autocast(wav.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            features = self.head.generate(cond, sampling=sampling, noise=noise, callback=callback)
+        return self.target.decode(features, wav.shape[-1])

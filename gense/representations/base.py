@@ -1,0 +1,25 @@
+"""The interface between waveforms and features."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Representation(nn.Module):
+    """A map from waveforms to features, and back where it can.
+
+    Attributes:
+        sample_rate: of the waveforms, Hz.
+        hop_length: samples per frame.
+    """
+
+    sample_rate: int
+    hop_length: int
+
+    def encode(self, wav: Tensor) -> Tensor:
+        """Turn (B, S) into (B, *feature, T)."""
+        raise NotImplementedError
+
+    def decode(self, x: Tensor, length: int) -> Tensor:
+        """Turn (B, *feature, T) back into (B, length); lossy representations leave this to a vocoder."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be inverted; the method needs a vocoder")

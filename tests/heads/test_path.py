@@ -1,0 +1,175 @@
+"""PathHead: losses against formulas, gradients, learning, sampling, refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gense import Sampling, samplers
+from gense.backbones import Backbone, UNet
+from gense.heads import PathHead
+from gense.processes import LinearFlow, NoisyFlow, OrnsteinUhlenbeck
+
+
+class Oracle(Backbone):
+    """Answers with a fixed tensor and remembers what it was asked."""
+
+    def __init__(self, answer: Tensor):
+        super().__init__()
+        self.answer, self.asked = answer, []
+
+    def forward(self, x, t, cond):
+        self.asked.append((x, t, dict(cond)))
+        return self.answer
+
+
+def draws(count: int, *shape: int) -> Tensor:
+    return torch.randn(count, *shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+
+
+def head(backbone, process=None, **settings) -> PathHead:
+    settings = {"predicts": "data", "anchor": "noisy_stft", "condition": ["noisy_stft"], **settings}
+    return PathHead(backbone, process or NoisyFlow(), target="stft", **settings)
+
+
+def test_the_flow_matching_loss_is_the_published_one() -> None:
+    """u = (y - x0) + (sigma_max - sigma_min) z at x_t = (1 - t) x0 + t y + sigma_t z (Lee et al. 2025, eqs. 7-9)."""
+    data, noisy, noise, answer = draws(4, 2, 1, 4, 5)
+    t = torch.tensor([0.3, 0.9])
+    oracle = Oracle(answer)
+    loss = head(oracle, NoisyFlow(0.1, 0.5), predicts="velocity").loss_at(data, {"noisy_stft": noisy}, t, noise)
+    expected = (answer - ((noisy - data) + 0.4 * noise)).abs().square().mean()
+    torch.testing.assert_close(loss.total, expected)
+    w = t.reshape(2, 1, 1, 1)
+    state = (1 - w) * data + w * noisy + ((1 - w) * 0.1 + w * 0.5) * noise
+    torch.testing.assert_close(oracle.asked[0][0], state)
+
+
+def test_the_score_matching_loss_is_the_published_one() -> None:
+    """mean |score * std + z|^2 (Richter et al. 2023, eq. 19), up to the factor that a mean has over half a sum."""
+    data, noisy, noise, answer = draws(4, 2, 1, 4, 5)
+    t = torch.tensor([0.3, 0.9])
+    process = OrnsteinUhlenbeck()
+    score_head = head(Oracle(answer), process, predicts="score", loss_on="noise")
+    loss = score_head.loss_at(data, {"noisy_stft": noisy}, t, noise)
+    std = process.coefficients(t).s.reshape(2, 1, 1, 1)
+    torch.testing.assert_close(loss.total, (answer * std + noise).abs().square().mean())
+
+
+@pytest.mark.parametrize("loss_on", ["data", "noise", "velocity", "score"])
+@pytest.mark.parametrize("predicts", ["data", "noise", "velocity", "score"])
+def test_a_perfect_network_has_no_loss(predicts: str, loss_on: str) -> None:
+    data, noisy, noise = draws(3, 2, 1, 4, 5)
+    t, process = torch.tensor([0.4, 0.7]), NoisyFlow()
+    s = process.coefficients(t).s.reshape(2, 1, 1, 1)
+    truth = {"data": data, "noise": noise, "score": -noise / s, "velocity": noisy - data + 0.487 * noise}
+    loss = head(Oracle(truth[predicts]), predicts=predicts, loss_on=loss_on).loss_at(
+        data, {"noisy_stft": noisy}, t, noise
+    )
+    assert loss.total < 1e-8
+    torch.testing.assert_close(loss.data, data, rtol=1e-4, atol=1e-4)
+
+
+def test_training_times_cover_the_path_and_the_share_at_the_prior() -> None:
+    data, noisy = draws(2, 4000, 1, 1, 1)
+    oracle = Oracle(torch.zeros_like(data))
+    head(oracle, t_eps=0.03, prior_share=0.25).loss({"stft": data}, {"noisy_stft": noisy})
+    t = oracle.asked[0][1]
+    assert t.min() >= 0.03
+    assert t.max() == 1.0
+    assert (t == 1.0).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert t[t < 1].mean() == pytest.approx(0.515, abs=0.03)
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    net = UNet(channels=(8, 16), blocks=1, time_dim=16)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    data, noisy = draws(2, 2, 1, 8, 8)
+    head(net).loss({"stft": data}, {"noisy_stft": noisy}).total.backward()
+    dead = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().any()]
+    assert not dead
+
+
+@pytest.mark.parametrize("predicts", ["data", "velocity"])
+def test_a_small_network_overfits_one_pair_and_generates_it(predicts: str) -> None:
+    torch.manual_seed(0)
+    data, noisy = draws(2, 1, 1, 8, 8)
+    model = head(UNet(channels=(16, 32), blocks=1, time_dim=16), NoisyFlow(0.0, 0.2), predicts=predicts)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    batch = {"stft": data.expand(4, -1, -1, -1)}, {"noisy_stft": noisy.expand(4, -1, -1, -1)}
+    for _ in range(250):
+        loss = model.loss(*batch).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        out = model.generate({"noisy_stft": noisy}, noise=samplers.gaussian(0), sampling=Sampling("euler", steps=8))
+    before, after = (noisy - data).abs().square().mean(), (out - data).abs().square().mean()
+    assert after < 0.05 * before
+
+
+def test_the_time_grid_steps_from_the_prior_over_t_eps_to_the_data() -> None:
+    """sgmse walks linspace(1, t_eps, N) and then makes a last step of t_eps."""
+    model = head(Oracle(draws(1, 1, 1, 2, 2)[0]), t_eps=0.03)
+    expected = torch.cat([torch.linspace(1, 0.03, 5, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)])
+    torch.testing.assert_close(model.time_grid(Sampling(steps=5)), expected)
+    assert model.time_grid(Sampling(steps=1)).tolist() == [1.0, 0.0]
+    ends_early = model.time_grid(Sampling(steps=4, schedule_options={"end": 0.2}))
+    assert ends_early.tolist() == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+    upwards = head(Oracle(draws(1, 1, 1, 2, 2)[0]), LinearFlow(), anchor=None, t_eps=0.0)
+    assert upwards.time_grid(Sampling(steps=2)).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_generate_is_one_call_a_step_and_ends_on_the_estimate() -> None:
+    data, noisy = draws(2, 1, 1, 4, 5)
+    oracle, seen = Oracle(data), []
+    model = head(oracle)
+    out = model.generate(
+        {"noisy_stft": noisy}, sampling=Sampling("euler", steps=4), noise=samplers.gaussian(0), callback=seen.append
+    )
+    assert len(oracle.asked) == len(seen) == 4
+    torch.testing.assert_close(out, data, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (Sampling("huen"), "'huen' is none of .*nearest: 'heun'"),
+        (Sampling("euler", options={"snr": 1}), "unexpected option 'snr': euler takes no options"),
+        (Sampling("predictor_corrector", options={"ste": 1}), "unexpected option 'ste': predictor_corrector takes .*snr"),
+        (Sampling("predictor_corrector", options={"noise": 1}), "unexpected option 'noise'"),
+        (Sampling(schedule="unifrom"), "nearest: 'uniform'"),
+        (Sampling(schedule_options={"rho": 2}), "unexpected option 'rho': uniform takes start, end, stop"),
+        (Sampling(steps=0), "steps=0"),
+        (Sampling("no.such.function"), "cannot be imported"),
+    ],
+)
+def test_impossible_samplings_are_refused_with_the_remedy(sampling, message) -> None:
+    data, noisy = draws(2, 1, 1, 4, 5)
+    with pytest.raises(ValueError, match=message):
+        head(Oracle(data)).generate({"noisy_stft": noisy}, sampling=sampling, noise=samplers.gaussian(0))
+
+
+def test_sampling_without_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="pass noise="):
+        head(Oracle(draws(1, 1, 1, 4, 5)[0])).generate({"noisy_stft": draws(1, 1, 1, 4, 5)[0]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"predicts": "mask"}, "predicts='mask'"), ({"loss_on": "mask"}, "loss_on='mask'"), ({"t_eps": 1.0}, "t_eps=1.0")],
+)
+def test_impossible_settings_are_refused(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        head(Oracle(draws(1, 1, 1, 2, 2)[0]), **settings)
+
+
+def test_a_sampler_of_ones_own_is_a_function_or_a_dotted_path() -> None:
+    data, noisy = draws(2, 1, 1, 4, 5)
+    model = head(Oracle(data))
+    cond, noise = {"noisy_stft": noisy}, samplers.gaussian
+    by_path = model.generate(cond, sampling=Sampling("gense.samplers.ode.euler", steps=3), noise=noise(0))
+    by_function = model.generate(cond, sampling=Sampling(samplers.euler, steps=3), noise=noise(0))
+    assert torch.equal(by_path, by_function)
