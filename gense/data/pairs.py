@@ -40,6 +40,8 @@ class Mixtures(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return (clean, noisy), float32 (S,) each."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"item {index} of {self.size}")
         rng = np.random.default_rng((self.seed, self.epoch, index))
         clean = excerpt(self.speech.draw, self.length, rng)
         noisy = clean

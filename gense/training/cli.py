@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from gense.training.module import EnhancerModule
 
 
 class SaveRun(SaveConfigCallback):
-    """Writes the run's folder `model`: `method.yaml` at the start, `model.safetensors` after each validation.
+    """Writes the run's folder `model`: `method.yaml` at the start, `model.safetensors` after each validation and at
+    the end.
 
     The folder is what `gense.load` takes. The weights are the averaged ones where an `EMA` callback runs.
     """
@@ -29,11 +31,17 @@ class SaveRun(SaveConfigCallback):
         config = yaml.safe_load(self.parser.dump(self.config))
         (folder / METHOD).write_text(yaml.safe_dump(config["model"]["enhancer"], sort_keys=False))
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        # Runs before EMA swaps the raw weights back, because Lightning keeps callbacks in the order of the list
+    def _save(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero and not trainer.sanity_checking:
             assert isinstance(pl_module, EnhancerModule)
             write_state(pl_module.enhancer.state_dict(), self._folder(trainer) / WEIGHTS)
+
+    # Both hooks run while the averaged weights are in place, whatever the order of the callbacks
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._save(trainer, pl_module)
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._save(trainer, pl_module)
 
 
 class FitCLI(LightningCLI):
@@ -45,8 +53,10 @@ class FitCLI(LightningCLI):
 
 def fit(args: Sequence[str] | None = None) -> None:
     """Train from the command line's arguments (without the leading `fit`)."""
+    # LightningCLI warns of arguments given beside those of the process, even where they are the same
+    own = args is None or sys.argv[1:] == ["fit", *args]
     FitCLI(
         EnhancerModule, MixtureDataModule, save_config_callback=SaveRun,
         save_config_kwargs={"overwrite": True},
-        args=["fit", *args] if args is not None else None,
+        args=None if own else ["fit", *(args or ())],
     )

@@ -13,7 +13,8 @@ class EMA(lightning.Callback):
     """Keeps an average of the weights, validates with it and stores it in checkpoints.
 
     decay_n = min(decay, (1 + n) / (10 + n)) at update n, the warm-up with which the published SGMSE+ weights were
-    averaged. Training goes on from the raw weights; `on_validation_*` swaps the average in and out.
+    averaged. Training goes on from the raw weights; the average is in place during validation, and for good once
+    training has ended.
 
     Args:
         decay: of the average, in [0, 1).
@@ -58,6 +59,10 @@ class EMA(lightning.Callback):
             if name in self._raw:
                 value.copy_(self._raw[name])
         self._raw = {}
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        for name, value in self._track(pl_module).items():
+            value.copy_(self.average[name])
 
     def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "average": self.average}
