@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from torch import Tensor
 
 WINDOW_SECONDS = 0.032
 HOP_SECONDS = 0.008
-RANGE_DB = 70.0
+RANGE_DB = 65.0
+BRIGHTEST = 99.8  # Percentile at the top of the colour scale: one hum or click must not darken everything else.
 
 
 def save_comparison(
@@ -25,7 +25,7 @@ def save_comparison(
 ) -> None:
     """Write a PNG with the log-magnitude spectrograms of a recording before and after enhancement, one above the other.
 
-    The panels share both axes and one colour scale: 70 dB down from the loudest point of all of them.
+    The panels share both axes and one colour scale: 65 dB down from all but the loudest 0.2 % of the points.
 
     Args:
         path: the file to write; a reader never sees it half written.
@@ -49,10 +49,10 @@ def save_comparison(
     if len(titles) < len(signals):
         raise ValueError(f"{len(titles)} titles for {len(signals)} panels: give one for each")
     levels = [decibels(signal, sample_rate) for signal in signals]
-    loudest = max(level.max() for level in levels)
+    top = max(float(np.percentile(level, BRIGHTEST)) for level in levels)
 
     # Figure objects without pyplot: nothing global changes and any thread may draw.
-    figure = Figure(figsize=(9.0, 0.7 + 2.0 * len(levels)), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9.0, 0.7 + 2.0 * len(levels)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(levels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for panel, level, title in zip(panels, levels, titles, strict=False):
@@ -62,10 +62,11 @@ def save_comparison(
             aspect="auto",
             interpolation="bilinear",
             cmap="magma",
-            vmin=loudest - RANGE_DB,
-            vmax=loudest,
+            vmin=top - RANGE_DB,
+            vmax=top,
             extent=(0.0, level.shape[1] * HOP_SECONDS, 0.0, sample_rate / 2000),
         )
+        panel.set_facecolor("black")
         panel.set_title(title, loc="left", fontsize=11)
         panel.set_ylabel("kHz")
     panels[0].set_xlim(0.0, max(level.shape[1] for level in levels) * HOP_SECONDS)
@@ -74,14 +75,12 @@ def save_comparison(
     bar.set_label("dB")
 
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(suffix=".png", dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        figure.savefig(temporary, format="png", pil_kwargs={"optimize": True})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def decibels(signal: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:

@@ -12,7 +12,8 @@ RATE = 16000
 
 
 def estoi(est: Signal, ref: Signal, sample_rate: int) -> float:
-    """ESTOI, Jensen and Taal 2016, "An algorithm for predicting the intelligibility of speech masked by modulated noise".
+    """ESTOI of Jensen and Taal, "An algorithm for predicting the intelligibility of speech masked by modulated noise
+    maskers" (IEEE/ACM TASLP 2016), as computed by pystoi.
 
     Args:
         est: estimate, (S,).

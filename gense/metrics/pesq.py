@@ -7,8 +7,8 @@ from typing import Literal
 from .signals import Signal, UndefinedScore, as_pair, at_rate
 
 RATE = 16000
-# The reference code holds 50 utterances in fixed arrays and writes past their end: the process dies, at worst after 30 s
-# of isolated syllables, with read speech from about 130 s on. P.862.3 advises 8 to 30 s.
+# The reference code holds 50 utterances in fixed arrays and writes past their end: the process dies, with isolated
+# syllables from 30 s on, with read speech from about 130 s on. P.862.3 advises 8 to 30 s.
 LONGEST_SECONDS = 40.0
 
 

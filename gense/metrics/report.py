@@ -20,9 +20,7 @@ WITH_REFERENCE: dict[str, Callable[[Signal, Signal, int], float]] = {
 ALL = (*WITH_REFERENCE, "dnsmos")
 
 
-def evaluate_pair(
-    est: Signal, ref: Signal | None, sample_rate: int, metrics: Sequence[str] = ALL
-) -> dict[str, float]:
+def evaluate_pair(est: Signal, ref: Signal | None, sample_rate: int, metrics: Sequence[str] = ALL) -> dict[str, float]:
     """Score an estimate, against a clean reference where there is one.
 
     Args:

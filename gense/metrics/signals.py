@@ -18,6 +18,7 @@ def as_signal(signal: Signal, name: str) -> np.ndarray:
     """(S,) array or tensor on any device -> (S,) float64, refused unless it is finite and holds some sound.
 
     Args:
+        signal: the waveform.
         name: what the error message calls the signal.
 
     Raises:
@@ -25,7 +26,12 @@ def as_signal(signal: Signal, name: str) -> np.ndarray:
         ValueError: not one-dimensional, empty, or not finite.
         UndefinedScore: every sample is zero.
     """
-    array = signal.detach().cpu().float().numpy() if isinstance(signal, Tensor) else np.asarray(signal)
+    if isinstance(signal, Tensor):
+        # NumPy has no bfloat16; integers stay what they are, to be refused below.
+        signal = signal.detach().cpu()
+        array = (signal.double() if signal.is_floating_point() else signal).numpy()
+    else:
+        array = np.asarray(signal)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name} has dtype {array.dtype}: expected floats in [-1, 1] (divide 16-bit samples by 32768)")
     if array.ndim != 1 or array.size == 0:
