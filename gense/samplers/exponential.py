@@ -25,8 +25,8 @@ def exponential(
     With the network's estimate of the data, and primes for the next time, a step is
     x' = a' data + b' anchor + rho (x - a data - b anchor) + sqrt(s'^2 - rho^2 s^2) noise,
     rho = (1 - eta) s'/s + eta (a/a') (s'/s)^2. eta = 0 is DDIM, on the straight path from noise also Euler's method;
-    eta = 1 is ancestral sampling; on Schroedinger bridges they are the ODE and the SDE sampler of Jukic et al. (2024). In
-    between, eta interpolates rho. The mean is subtracted first, so nothing cancels near a singular end. The returned
+    eta = 1 is ancestral sampling; on Schroedinger bridges they are the ODE and the SDE sampler of Jukic et al. (2024).
+    In between, eta interpolates rho. The mean is subtracted first, so nothing cancels near a singular end. The returned
     state is the mean of the last step: with s' = 0 the last estimate of the data itself.
 
     Where s = 0 at the start of a step (a bridge that starts in its anchor) the state holds no noise and rho is 0. With
@@ -38,16 +38,16 @@ def exponential(
         times: grid, (steps + 1,).
         noise: drawn once per step if eta > 0, in the last step too although it is not used there.
         eta: in [0, 1].
-        lookahead: ask the network at the next time instead of the present one, still for the present state. Published
-            bridge samplers do so; it costs accuracy.
+        lookahead: ask the network at the next time instead of the present one, still for the present state, as the
+            published code of the bridge samplers does.
         callback: called with each `Step`.
 
     Returns:
         The mean of the last step, (B, *shape).
 
     Raises:
-        ValueError: eta is out of its range, noise or an anchor is missing, a bad grid, or a grid that walks from data to
-            noise with eta > 0, for which there is no such sampler.
+        ValueError: eta is out of its range, noise or an anchor is missing, a bad grid, or with eta > 0 one from data
+            to noise, which has no such sampler.
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta}: need 0 (deterministic) <= eta <= 1 (ancestral)")

@@ -1,13 +1,13 @@
 """Sources of noise for the samplers' `noise` argument: functions like -> unit Gaussian noise shaped like `like`.
 
-All draw on the CPU and then move, so a seed gives the same numbers on every device. Complex noise has E|z|^2 = 1. PyTorch's
-CPU generator uses the low 32 bits of a seed.
+All draw on the CPU and then move, so a seed gives the same numbers on every device. Complex noise has E|z|^2 = 1.
+PyTorch's CPU generator uses the low 32 bits of a seed.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 import torch
@@ -79,7 +79,7 @@ def by_frame(seed: int, starts: Sequence[int] = (0,)) -> Noise:
         if like.ndim < 2:
             raise ValueError(f"by_frame: shape {tuple(like.shape)}: need (B, *feature, T)")
         if len(firsts) not in (1, len(like)):
-            raise ValueError(f"by_frame: {len(firsts)} starts for a batch of {len(like)}: need one, or one for each item")
+            raise ValueError(f"by_frame: {len(firsts)} starts for a batch of {len(like)}: need one, or one each")
         k, length, feature = next(draws), like.shape[-1], like.shape[1:-1]
         blocks: dict[int, Tensor] = {}
         items: dict[int, Tensor] = {}
@@ -104,7 +104,7 @@ def replay(tensors: Iterable[Tensor]) -> Noise:
     """Return recorded noise, in order: for comparing with another implementation on its own draws.
 
     Args:
-        tensors: one tensor per draw, each shaped like the state it is drawn for; also a tensor with draws as first axis.
+        tensors: one tensor per draw, shaped like the state it is drawn for; or one tensor with the draws as first axis.
 
     Raises:
         ValueError: when drawing: all are used up, or the next one has another shape or is complex for a real state.

@@ -4,8 +4,8 @@ Any function of (x, t) is a field. x (B, *shape) may be complex and is never cha
 monotone 1-D grid (see `schedules`); grad mode is the caller's. A bad grid raises ValueError.
 
 `euler`, `heun` and `midpoint` never evaluate the field at the last time. Paths whose noise vanishes there have no
-velocity at their end (it is 0/0 when derived from an estimate of the data), and an Euler step into that end lands on the
-estimate itself.
+velocity at their end (it is 0/0 when derived from an estimate of the data), and an Euler step into that end lands on
+the estimate itself.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def heun(field: Field, x: Tensor, times: Tensor, *, callback: Callback | None = 
 
 
 def midpoint(field: Field, x: Tensor, times: Tensor, *, callback: Callback | None = None) -> Tensor:
-    """Midpoint rule: second order, two evaluations per step, at its beginning and its middle. Arguments: see `euler`."""
+    """Midpoint rule: second order, two evaluations per step, at its beginning and its middle.
+
+    Arguments: see `euler`.
+    """
     for index, t, t_next, _ in intervals(times):
         dt = float(t_next - t)
         halfway = x + dt / 2 * field(x, t)
@@ -71,7 +74,7 @@ FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4")
 """Methods of `odeint` that take the grid's own steps."""
 
 ADAPTIVE = {
-    "dopri5": 6, "dopri8": 13, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 1,
+    "dopri5": 6, "dopri8": 13, "bosh3": 3, "adaptive_heun": 1,
     "scipy:RK45": 6, "scipy:RK23": 3, "scipy:DOP853": 12,
 }  # fmt: skip
 """Methods of `odeint` that choose their own steps -> most field evaluations per attempted step."""
@@ -91,11 +94,11 @@ def odeint(
     """Integrate with torchdiffeq, by a Runge-Kutta method of fixed or of adaptive steps.
 
     Fixed methods take the steps of the grid. Adaptive ones go from times[0] to times[-1] with steps of their own that
-    land exactly on times[-1]. Both evaluate the field at the last time (up to one rounding) but never beyond it: let the
-    grid end short of a singular end.
+    land exactly on times[-1]. Both evaluate the field at the last time (up to one rounding) but never beyond it: let
+    the grid end short of a singular end.
 
-    The state is kept in double precision; the field is called in x's own dtype, and with t as every sampler calls it. As
-    step control happens on the host, each evaluation waits for the device, and a device without float64 cannot do this.
+    The state is kept in double precision; the field is called in x's own dtype, and with t as every sampler calls it.
+    Step control happens on the host, so each evaluation waits for the device; a device without float64 cannot do this.
 
     The published speech enhancement codes integrate with scipy's RK45. "dopri5" is the same pair of Dormand and Prince
     with another error estimate and other step sizes: both solve to their tolerance, but at rtol = atol = 1e-3 their
@@ -106,7 +109,7 @@ def odeint(
         field: (x, t) -> dx/dt.
         x: state at times[0], (B, *shape).
         times: grid, (steps + 1,).
-        method: fixed: "euler", "midpoint", "heun2", "heun3", "rk4"; adaptive: "dopri5", "dopri8", "bosh3", "fehlberg2",
+        method: fixed: "euler", "midpoint", "heun2", "heun3", "rk4"; adaptive: "dopri5", "dopri8", "bosh3",
             "adaptive_heun", "scipy:RK45", "scipy:RK23", "scipy:DOP853".
         rtol: relative tolerance of adaptive methods, > 0, on the root mean square over the whole batch.
         atol: absolute tolerance of adaptive methods, > 0.
@@ -124,13 +127,17 @@ def odeint(
         raise ValueError(f"method={method!r}: expected one of {', '.join([*FIXED, *ADAPTIVE])}")
     if not (rtol > 0 and atol > 0 and step_limit > 0):
         raise ValueError(f"rtol={rtol}, atol={atol}, step_limit={step_limit}: need all > 0")
-    import torchdiffeq  # not at the top: it loads scipy, which takes longer than the whole of this library
+    # not at the top, because it loads scipy, which takes longer than the whole of this library; and outside of
+    # inference mode, because its tables of coefficients would stay inference tensors as long as the process lives
+    with torch.inference_mode(False):
+        import torchdiffeq
 
-    grid = torch.stack([times[0].cpu(), *(t_next for _, _, t_next, _ in intervals(times))]).to(x.device, torch.float64)
+    steps = list(intervals(times))
+    grid = torch.stack([steps[0][1], *(t_next for _, _, t_next, _ in steps)]).to(x.device)
     calls_per_step = ADAPTIVE.get(method)
     if calls_per_step is not None:
         grid = grid[[0, -1]]
-    # besides its steps a method evaluates the first slope, a probe for the first step size and, at the end, dense output
+    # besides its steps a method evaluates the first slope, a probe for the first step size and, last, dense output
     walk = _Walk(field, x, grid, calls_per_step and calls_per_step * step_limit + 5, callback)
     library, _, name = method.rpartition(":")
     options: dict[str, object] = {}
@@ -180,11 +187,11 @@ class _Walk:
         self.calls += 1
         if self.call_limit is not None and self.calls > self.call_limit:
             raise RuntimeError(
-                f"odeint: step_limit used up after {self.call_limit} field evaluations, at t={float(t):.6g}: raise rtol "
-                "and atol, raise step_limit, or end the time grid further from a singular end"
+                f"odeint: step_limit used up after {self.call_limit} field evaluations, at t={float(t):.6g}: raise "
+                "rtol and atol, raise step_limit, or end the time grid further from a singular end"
             )
         # the probe for the first step size may look past the end, where a path need not exist
-        t = t.to("cpu", torch.float64).clamp(self.low, self.high)
+        t = t.detach().to("cpu", torch.float64).clamp(self.low, self.high)
         return self.field(state.to(self.dtype), t).to(state.dtype)
 
     def begin(self, t: Tensor, state: Tensor, dt: Tensor | None = None) -> None:

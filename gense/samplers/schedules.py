@@ -37,7 +37,7 @@ def uniform(steps: int, *, start: float = 1.0, end: float = 0.0, stop: float | N
 def cosine(steps: int, *, start: float = 1.0, end: float = 0.0, stop: float | None = None) -> Tensor:
     """Return times that are dense at both ends, (steps + 1,): progress (1 - cos(pi u)) / 2 for u uniform in [0, 1].
 
-    A grid dense at the start alone, 1 - cos(pi u / 2), is `sway` with coefficient -1. Arguments and errors: see `uniform`.
+    A grid dense at the start alone, 1 - cos(pi u / 2), is `sway` with coefficient -1. Arguments, errors: see `uniform`.
     """
     return _grid(steps, start, end, stop, lambda u: (1 - torch.cos(math.pi * u)) / 2)
 
@@ -136,9 +136,7 @@ def _check(steps: int, start: float, end: float, stop: float | None) -> None:
         raise ValueError(f"stop={stop}: need a time strictly between start={start} and end={end}, or None")
 
 
-def _grid(
-    steps: int, start: float, end: float, stop: float | None, progress: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _grid(steps: int, start: float, end: float, stop: float | None, progress: Callable[[Tensor], Tensor]) -> Tensor:
     """Map uniform u in [0, 1] through `progress` (0 -> 0, 1 -> 1, increasing) onto the times from start to end."""
     _check(steps, start, end, stop)
     ends = [end] if stop is None or steps == 1 else [stop, end]

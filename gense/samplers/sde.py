@@ -1,8 +1,9 @@
 """SDE samplers: they walk the reverse-time SDE of a Gaussian path along a time grid.
 
-For either direction of time a step of size dt is x + dt velocity + 1/2 g^2 |dt| score + g sqrt|dt| noise, where velocity
-is that of the probability-flow ODE (Song et al. 2021, eqs. 6 and 13). Every sampler returns the mean of its last step,
-without its noise. That noise is drawn all the same, as published codes do, so recorded draws line up.
+For either direction of time a step of size dt is x + dt velocity + 1/2 g^2 |dt| score + g sqrt|dt| noise, where
+velocity is that of the probability-flow ODE (Song et al. 2021, "Score-based generative modeling through stochastic
+differential equations", eqs. 6 and 13). Every sampler returns the mean of its last step, without its noise. That noise
+is drawn all the same, as published codes do, so that recorded draws line up.
 
 x (B, *shape) may be complex and is never changed in place; grad mode is the caller's. A bad grid raises ValueError, and
 so does a time where the path has no score (s = 0) or no finite diffusion: start the grid beside it.
@@ -11,6 +12,7 @@ so does a time where the path has no score (s = 0) or no finite diffusion: start
 from __future__ import annotations
 
 import math
+
 import torch
 from torch import Tensor
 
@@ -65,7 +67,7 @@ def euler_maruyama(
     return x
 
 
-def annealed_langevin(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> tuple[Tensor, Tensor]:
+def annealed_langevin(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> Tensor:
     """Langevin step of size 2 (snr s(t))^2, as in annealed Langevin dynamics (Song and Ermon 2019, algorithm 1).
 
     Args:
@@ -76,27 +78,28 @@ def annealed_langevin(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, s
         snr: size of the step relative to the noise of the path, > 0.
 
     Returns:
-        (mean, x): the corrected state without and with its noise, each (B, *shape).
+        The corrected state, (B, *shape).
     """
-    score = field.estimate(x, t).score
     step = 2 * (snr * _scale(field, t)) ** 2
-    mean = x + step * score
-    return mean, mean + math.sqrt(2 * step) * noise(x)
+    score = field.estimate(x, t).score
+    return x + step * score + math.sqrt(2 * step) * noise(x)
 
 
-def langevin(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> tuple[Tensor, Tensor]:
+def langevin(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> Tensor:
     """Langevin step of size 2 (snr |noise| / |score|)^2 (Song et al. 2021, algorithm 4), norms taken of each item.
 
     Published codes average the norms over the batch, so that a result depends on its neighbours: `langevin_batch`.
     Arguments and result: see `annealed_langevin`.
     """
+    _scale(field, t)
     score, z = field.estimate(x, t).score, noise(x)
     ratio = _norms(z) / _norms(score)
     return _langevin_step(x, score, z, ratio.reshape(-1, *[1] * (x.ndim - 1)), snr)
 
 
-def langevin_batch(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> tuple[Tensor, Tensor]:
+def langevin_batch(field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> Tensor:
     """Langevin step of the published codes: the norms are averaged over the batch. Otherwise see `langevin`."""
+    _scale(field, t)
     score, z = field.estimate(x, t).score, noise(x)
     return _langevin_step(x, score, z, _norms(z).mean() / _norms(score).mean(), snr)
 
@@ -124,8 +127,8 @@ def predictor_corrector(
 ) -> Tensor:
     """Predictor-corrector sampling (Song et al. 2021, algorithm 1) in the order of the speech enhancement codes.
 
-    At each t_i the corrections come first, then an Euler-Maruyama step from t_i to t_(i+1); each is one network call, so
-    there are steps (corrector_steps + 1) of them. Noise is drawn in that order too.
+    At each t_i the corrections come first, then an Euler-Maruyama step from t_i to t_(i+1). Each is one network call,
+    steps (corrector_steps + 1) in all, and noise is drawn in that order.
 
     Args:
         field: the field of a path.
@@ -140,7 +143,7 @@ def predictor_corrector(
         callback: called with each `Step`; its x is the state after the corrections.
 
     Returns:
-        The mean of the last prediction, or without predictions the mean of the last correction, (B, *shape).
+        The mean of the last prediction, (B, *shape); without predictions the last corrected state, noise and all.
 
     Raises:
         ValueError: a parameter is out of its range, a bad grid, or a time without score or finite diffusion.
@@ -156,14 +159,13 @@ def predictor_corrector(
         raise ValueError(f"corrector_steps={corrector_steps} with predict={predict}: need at least {least}")
     _check_step_size(step_size)
     for index, t, t_next, last in intervals(times):
-        mean = x
         for _ in range(corrector_steps):
-            mean, x = correct(field, x, t, noise=noise, snr=snr)
+            x = correct(field, x, t, noise=noise, snr=snr)
         if predict:
             mean, std = _reverse_step(field, x, t, _signed_step(t, t_next, step_size), 1.0)
             x_next = mean + std * noise(x)
         else:
-            std, x_next = 0.0, x
+            mean, std, x_next = x, 0.0, x
         if last:
             x_next, std = mean, 0.0
         report(callback, index, t, t_next, x, mean, std, x_next)
@@ -176,24 +178,23 @@ def _reverse_step(field: PathField, x: Tensor, t: Tensor, dt: float, churn: floa
     _scale(field, t)
     g = float(field.process.diffusion(t))
     if not math.isfinite(g):
-        raise ValueError(f"the diffusion is {g} at t={float(t):.6g}: start the time grid beside it, or pass churn=0")
+        raise ValueError(f"the diffusion is {g} at t={float(t):.6g}: start the time grid beside it")
     estimate = field.estimate(x, t)
     variance = churn * g**2 * abs(dt)
     return x + dt * estimate.velocity + variance / 2 * estimate.score, math.sqrt(variance)
 
 
 def _scale(field: PathField, t: Tensor) -> float:
-    """Return s(t), the standard deviation of the noise in the path."""
+    """Return s(t), the standard deviation of the noise in the path; refuse a time without noise."""
     s = float(field.process.coefficients(t)[2])
     if not s > 0:
         raise ValueError(f"no noise (s={s}) and hence no score at t={float(t):.6g}: start the time grid beside it")
     return s
 
 
-def _langevin_step(x: Tensor, score: Tensor, z: Tensor, ratio: Tensor, snr: float) -> tuple[Tensor, Tensor]:
+def _langevin_step(x: Tensor, score: Tensor, z: Tensor, ratio: Tensor, snr: float) -> Tensor:
     step = 2 * (snr * ratio) ** 2
-    mean = x + step * score
-    return mean, mean + (2 * step).sqrt() * z
+    return x + step * score + (2 * step).sqrt() * z
 
 
 def _norms(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What samplers ask of their arguments, and what they report.
 
-Layout: batch first, time last; a state x is (B, *shape), real or complex. A time t is a scalar float64 tensor on the CPU,
-so that multiplying a state by it neither waits for a device nor changes the state's dtype.
+Layout: batch first, time last; a state x is (B, *shape), real or complex. A time t is a scalar float64 tensor on the
+CPU, so that computing with it neither waits for a device nor changes the dtype of a state.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class PathField(Protocol):
 class Corrector(Protocol):
     """One correction at a fixed time: a function that moves x towards the marginal of time t."""
 
-    def __call__(self, field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> tuple[Tensor, Tensor]:
-        """Return (mean, x): the corrected state without and with its noise, each (B, *shape)."""
+    def __call__(self, field: PathField, x: Tensor, t: Tensor, *, noise: Noise, snr: float) -> Tensor:
+        """Return the corrected state, (B, *shape)."""
         ...
 
 
@@ -120,7 +120,14 @@ Callback = Callable[[Step], None]
 
 
 def report(
-    callback: Callback | None, index: int, t: Tensor, t_next: Tensor, x: Tensor, mean: Tensor, std: float, x_next: Tensor
+    callback: Callback | None,
+    index: int,
+    t: Tensor,
+    t_next: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    std: float,
+    x_next: Tensor,
 ) -> None:
     """Call the callback, if there is one, with a `Step`."""
     if callback is not None:
