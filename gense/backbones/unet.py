@@ -71,6 +71,15 @@ class Attention(nn.Module):
         return x + self.out(h.permute(0, 3, 1, 2))
 
 
+class Level(nn.ModuleList):
+    """The residual blocks of one level, one after the other."""
+
+    def forward(self, x: Tensor, time: Tensor | None) -> Tensor:
+        for block in self:
+            x = block(x, time)
+        return x
+
+
 class UNet(Backbone):
     """U-Net of residual blocks on patches of complex spectrograms, with attention at its deepest level.
 
@@ -103,30 +112,25 @@ class UNet(Backbone):
         super().__init__()
         self.inputs, self.patch, self.levels = inputs, (patch[0], patch[1]), len(channels)
         area = patch[0] * patch[1]
-        if time_dim:
-            self.time = nn.Sequential(
-                SinusoidalEmbedding(time_dim), nn.Linear(time_dim, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim),
-                nn.SiLU(),
-            )
-        else:
-            self.time = None
+        self.time = nn.Sequential(
+            SinusoidalEmbedding(time_dim), nn.Linear(time_dim, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim),
+            nn.SiLU(),
+        ) if time_dim else None
         self.stem = nn.Conv2d(3 * inputs * area, channels[0], 3, padding=1)
         self.down, self.shrink, self.grow, self.up = (nn.ModuleList() for _ in range(4))
         for level, width in enumerate(channels):
             deepest = level == self.levels - 1
-            self.down.append(nn.ModuleList([Block(width, width, time_dim) for _ in range(blocks)]))
+            self.down.append(Level([Block(width, width, time_dim) for _ in range(blocks)]))
             if not deepest:
                 self.shrink.append(nn.Conv2d(width, channels[level + 1], 2, stride=2))
                 self.grow.append(nn.ConvTranspose2d(channels[level + 1], width, 2, stride=2))
             merged = width if deepest else 2 * width
-            self.up.append(
-                nn.ModuleList([Block(merged if i == 0 else width, width, time_dim) for i in range(blocks)])
-            )
+            self.up.append(Level([Block(merged if i == 0 else width, width, time_dim) for i in range(blocks)]))
         self.attention = Attention(channels[-1])
         self.norm = ChannelNorm(channels[0])
         self.head = nn.Conv2d(channels[0], 2 * (inputs + 1) * area, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _fold(self, spectra: Tensor) -> Tensor:
         """(B, K, F, T) complex -> (B, 3 K area, F / p, T / q) in channels-last memory."""
@@ -155,12 +159,15 @@ class UNet(Backbone):
             multiple = patch * 2 ** (self.levels - 1)
             if size % multiple:
                 raise ValueError(f"{size} {name}: this U-Net needs a multiple of {multiple}; see frames_multiple")
-        time = self.time(t) if self.time is not None and t is not None else None
+        time = None
+        if self.time is not None:
+            if t is None:
+                raise ValueError("t is None: this U-Net has time_dim > 0 and needs the time of each item")
+            time = self.time(t)
         h = self.stem(self._fold(spectra))
         skips = []
         for level in range(self.levels):
-            for block in self.down[level]:
-                h = block(h, time)
+            h = self.down[level](h, time)
             if level < self.levels - 1:
                 skips.append(h)
                 h = self.shrink[level](h)
@@ -168,7 +175,6 @@ class UNet(Backbone):
         for level in reversed(range(self.levels)):
             if level < self.levels - 1:
                 h = torch.cat([self.grow[level](h), skips.pop()], dim=1)
-            for block in self.up[level]:
-                h = block(h, time)
+            h = self.up[level](h, time)
         out = self._unfold(self.head(F.silu(self.norm(h))))
         return out[:, :1] + (out[:, 1:] * spectra).sum(dim=1, keepdim=True)

@@ -67,12 +67,13 @@ class MixtureDataModule(lightning.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        # Rebuilt each epoch (reload_dataloaders_every_n_epochs=1). Keyed to the step, so that a run resumed in the middle
-        # of an epoch draws new mixtures instead of that epoch's first ones again
+        # Rebuilt each epoch (reload_dataloaders_every_n_epochs=1). Keyed to the step, so that a run resumed in the
+        # middle of an epoch draws new mixtures instead of that epoch's first ones again
         assert self.trainer is not None
         self.mixtures.epoch = self.trainer.global_step
         return DataLoader(
-            self.mixtures, self.batch_size, collate_fn=collate, num_workers=self.num_workers,
+            self.mixtures,  # type: ignore[arg-type]  # collate turns its items into a Batch
+            self.batch_size, collate_fn=collate, num_workers=self.num_workers,
             multiprocessing_context="fork" if self.num_workers else None, drop_last=True,
         )
 

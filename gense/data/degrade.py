@@ -1,6 +1,7 @@
 """Degradations that turn clean speech into training input, drawn anew for every item.
 
-Each takes (clean, noisy) of shape (S,) and a generator and returns a new pair; clean changes only where the target does.
+Each takes (clean, noisy) of shape (S,) and a generator and returns a new pair; clean changes only where the target
+does.
 """
 
 from __future__ import annotations

@@ -91,13 +91,12 @@ class PathHead(Head):
         anchor = cond[self.anchor] if self.anchor else None
         x = self.process.perturb(data, anchor, noise, t)
         estimate = Estimate(self.process, x, t, anchor, self._predict(x, t, cond), self.predicts)
-        a, b, s = self.process.coefficients(t)
         if self.loss_on == "data":
             goal = data
         elif self.loss_on == "noise":
             goal = noise
         elif self.loss_on == "score":
-            goal = -noise / expand(s, noise)
+            goal = -noise / expand(self.process.coefficients(t).s, noise)
         else:
             da, db, ds = (expand(rate, data) for rate in self.process.rates(t))
             goal = da * data + ds * noise + (0.0 if anchor is None else db * anchor)

@@ -40,8 +40,10 @@ class Process:
         # Forward-mode differentiation needs tensors that are not inference tensors.
         with torch.inference_mode(False), torch.no_grad():
             time = t.clone()
-            _, rates = torch.func.jvp(lambda u: tuple(self.coefficients(u)), (time,), (torch.ones_like(time),))
-        return Coefficients(*rates)
+            stacked = torch.func.jvp(
+                lambda u: torch.stack(tuple(self.coefficients(u))), (time,), (torch.ones_like(time),)
+            )
+        return Coefficients(*stacked[1])
 
     def diffusion(self, t: Tensor) -> Tensor:
         """Return g(t) >= 0 of the forward SDE that has these marginals: g^2 = +-2 (s ds - (da/a) s^2).
@@ -95,10 +97,10 @@ QUANTITIES = ("data", "noise", "velocity", "score")
 
 
 class Estimate:
-    """One network output seen four ways; each view is computed when asked for, the native one is returned as it is.
+    """One network output seen four ways, each computed when asked for; the native one is returned as it is.
 
-    From x = a data + b anchor + s noise follow noise and data from each other; velocity = da data + db anchor + ds noise
-    and score = -noise / s (Song et al. 2021, Lipman et al. 2023).
+    From x = a data + b anchor + s noise follow noise and data from each other; velocity = da data + db anchor +
+    ds noise and score = -noise / s (Song et al. 2021, Lipman et al. 2023).
 
     Args:
         process: the path.

@@ -9,7 +9,7 @@ from gense.processes.base import Coefficients, Process
 
 
 class LinearFlow(Process):
-    """Optimal-transport path from noise at t = 0 to data at t = 1 (Lipman et al. 2023): x_t = t clean + (1 - t) noise."""
+    """Optimal-transport path from noise at t = 0 to data at t = 1, t clean + (1 - t) noise (Lipman et al. 2023)."""
 
     t_prior = 0.0
     t_data = 1.0

@@ -138,7 +138,7 @@ def test_generate_is_one_call_a_step_and_ends_on_the_estimate() -> None:
     [
         (Sampling("huen"), "'huen' is none of .*nearest: 'heun'"),
         (Sampling("euler", options={"snr": 1}), "unexpected option 'snr': euler takes no options"),
-        (Sampling("predictor_corrector", options={"ste": 1}), "unexpected option 'ste': predictor_corrector takes .*snr"),
+        (Sampling("predictor_corrector", options={"ste": 1}), "option 'ste': predictor_corrector takes .*snr"),
         (Sampling("predictor_corrector", options={"noise": 1}), "unexpected option 'noise'"),
         (Sampling(schedule="unifrom"), "nearest: 'uniform'"),
         (Sampling(schedule_options={"rho": 2}), "unexpected option 'rho': uniform takes start, end, stop"),

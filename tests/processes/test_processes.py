@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -83,7 +85,7 @@ def test_the_forward_sde_has_the_marginals_of_the_coefficients(process: Process)
     times = torch.linspace(start, stop, steps + 1, dtype=torch.float64)
     a, b, s = process.coefficients(times[0])
     x = a * data + b * anchor + s * torch.randn(paths, dtype=torch.float64, generator=generator)
-    for t, following in zip(times[:-1], times[1:], strict=True):
+    for t, following in itertools.pairwise(times):
         dt = following - t
         (a, b, _), (da, db, _) = process.coefficients(t), process.rates(t)
         drift = da / a * x + (db - da / a * b) * anchor

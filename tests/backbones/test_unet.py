@@ -1,0 +1,91 @@
+"""The compact U-Net: shapes, inputs, invariances."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gense.backbones import UNet
+
+
+def network(**settings) -> UNet:
+    torch.manual_seed(0)
+    net = UNet(**{"channels": (8, 16), "blocks": 1, "time_dim": 16, **settings})
+    for parameter in net.parameters():
+        if parameter.ndim > 1:  # several layers start at zero
+            nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+def spectra(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("patch", [(1, 1), (2, 2), (4, 2)])
+@pytest.mark.parametrize("inputs", [1, 2, 3])
+def test_output_is_shaped_like_the_state(inputs, patch) -> None:
+    x, *rest = spectra(inputs, 2, 1, 32, 16)
+    cond = {str(i): value for i, value in enumerate(rest)}
+    out = network(inputs=inputs, patch=patch)(x, torch.tensor([0.1, 0.9]), cond)
+    assert out.shape == x.shape
+    assert out.dtype == torch.complex64
+
+
+def test_every_input_and_the_time_matter() -> None:
+    net, (x, y) = network(), spectra(2, 1, 1, 16, 16)
+    t = torch.tensor([0.5])
+    out = net(x, t, {"noisy": y})
+    for other in (net(2 * x, t, {"noisy": y}), net(x, t, {"noisy": 2 * y}), net(x, t / 2, {"noisy": y})):
+        assert not torch.allclose(out, other, rtol=1e-3)
+
+
+def test_folding_into_patches_is_undone() -> None:
+    """With the gain on the state as the only output, the network passes the state through."""
+    net, (x, y) = network(), spectra(2, 2, 1, 16, 16)
+    nn.init.zeros_(net.head.weight)
+    nn.init.zeros_(net.head.bias)
+    area = 4
+    with torch.no_grad():
+        net.head.bias[2 * area : 3 * area] = 1.0  # real part of the gain on the state
+    torch.testing.assert_close(net(x, torch.ones(2), {"noisy": y}), x)
+
+
+def test_items_do_not_depend_on_their_batch() -> None:
+    net, (x, y) = network(), spectra(2, 2, 1, 16, 16)
+    t = torch.tensor([0.2, 0.8])
+    both = net(x, t, {"noisy": y})
+    for i in range(2):
+        single = net(x[i : i + 1], t[i : i + 1], {"noisy": y[i : i + 1]})
+        torch.testing.assert_close(both[i : i + 1], single, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_near_float32() -> None:
+    net, (x, y) = network(), spectra(2, 1, 1, 16, 16)
+    out = net(x, torch.ones(1), {"noisy": y})
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = net(x, torch.ones(1), {"noisy": y})
+    assert low.dtype == torch.complex64
+    assert (low - out).norm() / out.norm() < 0.05
+
+
+def test_it_works_without_time_and_on_the_meta_device() -> None:
+    net, (x,) = network(inputs=1, time_dim=0), spectra(1, 1, 1, 16, 16)
+    assert net(x, None, {}).shape == x.shape
+    with torch.device("meta"):
+        assert all(p.is_meta for p in UNet().parameters())
+
+
+@pytest.mark.parametrize(
+    ("shape", "cond", "t", "message"),
+    [
+        ((1, 1, 16, 18), {"noisy"}, 1.0, "18 frames: this U-Net needs a multiple of 4"),
+        ((1, 1, 15, 16), {"noisy"}, 1.0, "15 bins"),
+        ((1, 1, 16, 16), set(), 1.0, r"got 1 input spectra \(state, no condition\).*inputs=2"),
+        ((1, 1, 16, 16), {"noisy"}, None, "t is None"),
+    ],
+)
+def test_impossible_input_is_refused(shape, cond, t, message) -> None:
+    x = spectra(*shape)
+    with pytest.raises(ValueError, match=message):
+        network()(x, None if t is None else torch.tensor([t]), dict.fromkeys(cond, x))

@@ -1,0 +1,60 @@
+"""What the README and the examples say works as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gense.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch) -> Path:
+    """A folder in which the README's relative paths exist and results may be left."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "model.ckpt").symlink_to(ROOT / "tests/parity/sgmse_ckpt_small/model.ckpt")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("index", range(len(blocks("python"))))
+def test_python_blocks_run(index, beside) -> None:
+    exec(compile(blocks("python")[index], f"README.md, block {index}", "exec"), {})
+    if index == 0:
+        assert (beside / "clean.wav").stat().st_size > 100_000
+
+
+def test_the_first_shell_commands_run(beside, capsys) -> None:
+    command = next(line for block in blocks("sh") for line in block.splitlines() if line.startswith("gense enhance"))
+    assert main(shlex.split(command)[1:]) == 0
+    assert (beside / "clean.wav").exists()
+    assert main(["methods"]) == 0
+    assert "flowse/compact (default)" in capsys.readouterr().out
+
+
+def test_files_and_commands_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"`((?:examples|tests)/[\w/]+\.py)`", text):
+        assert (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text()
+    for goal in re.findall(r"`make (\w+)", text):
+        assert re.search(rf"^{goal}:", makefile, flags=re.M), goal
+
+
+@pytest.mark.parametrize("name", ["own_sampler.py", "own_backbone.py", "demo.py"])
+def test_examples_run(name, tmp_path) -> None:
+    command = [sys.executable, str(ROOT / "examples" / name)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
