@@ -199,7 +199,7 @@ class PlainNCSNpp(nn.Module):
         h = next(layers)(h)
         h = next(layers)(h, temb)
 
-        pyramid = None
+        pyramid: Tensor | None = None
         for level in reversed(range(self.levels)):
             for _ in range(self.num_res_blocks + 1):
                 h = next(layers)(torch.cat([h, stack.pop()], dim=1), temb)
@@ -211,6 +211,6 @@ class PlainNCSNpp(nn.Module):
             if level > 0:
                 h = next(layers)(h, temb)
 
-        pyramid = pyramid / t.reshape(-1, 1, 1, 1)
-        y = self.output_layer(pyramid).permute(0, 2, 3, 1).contiguous()
+        assert pyramid is not None
+        y = self.output_layer(pyramid / t.reshape(-1, 1, 1, 1)).permute(0, 2, 3, 1).contiguous()
         return torch.view_as_complex(y)[:, None]

@@ -3,93 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gense.backbones.base import Backbone
-from gense.backbones.layers import strips
 from gense.backbones.layers.attention import MapAttention
 from gense.backbones.layers.fir import FIRDown, FIRUp
-from gense.backbones.layers.initialisation import SILENT, Conv, group_norm
+from gense.backbones.layers.initialisation import Conv
+from gense.backbones.layers.levels import DownLevel, SpectrumHead, UpLevel
 from gense.backbones.layers.residual import ResidualBlock
 from gense.backbones.layers.time_embedding import TimeEmbedding
 from gense.types import Condition
-
-
-class SpectrumHead(nn.Module):
-    """Norm, SiLU and 3x3 convolution from a map to the channels of the spectra."""
-
-    def __init__(self, channels: int, outputs: int) -> None:
-        super().__init__()
-        self.norm = group_norm(channels)
-        self.conv = Conv(channels, outputs, 3, scale=SILENT)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, outputs, H, W) for x (B, channels, H, W), channels last."""
-        if strips.suits(x):
-            affine = strips.normalisation([x], self.norm)
-            return strips.convolve([x], self.conv.weight, self.conv.bias[None], affine=affine)
-        return self.conv(F.silu(self.norm(x)))
-
-
-class DownLevel(nn.Module):
-    """One level on the way down: residual blocks, each with attention if the level has it, then halving.
-
-    `shrink` is absent in the deepest level, `inject` (1x1 convolution of the input pyramid) there and in networks
-    without that pyramid.
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[ResidualBlock],
-        attention: Sequence[MapAttention],
-        shrink: ResidualBlock | None,
-        inject: Conv | None,
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.attention = nn.ModuleList(attention)
-        self.shrink = shrink
-        self.inject = inject
-
-    def features(self, x: Tensor, time: Tensor | None) -> list[Tensor]:
-        """Return the map after each block."""
-        maps = []
-        for index, block in enumerate(self.blocks):
-            x = block(x, time)
-            if self.attention:
-                x = self.attention[index](x)
-            maps.append(x)
-        return maps
-
-
-class UpLevel(nn.Module):
-    """One level on the way up: residual blocks on the maps of the way down, attention if the level has it, doubling.
-
-    `head` (this level's part of the output pyramid) is absent in networks without that pyramid, `grow` in the finest.
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[ResidualBlock],
-        attention: MapAttention | None,
-        head: SpectrumHead | None,
-        grow: ResidualBlock | None,
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.attention = attention
-        self.head = head
-        self.grow = grow
-
-    def features(self, x: Tensor, time: Tensor | None, laterals: list[Tensor]) -> Tensor:
-        """Return the level's map; takes one map off the end of `laterals` for each block."""
-        for block in self.blocks:
-            x = block(x, time, laterals.pop())
-        return x if self.attention is None else self.attention(x)
 
 
 class NCSNpp(Backbone):
@@ -141,7 +67,8 @@ class NCSNpp(Backbone):
     ) -> None:
         super().__init__()
         levels = len(channel_mult)
-        for name, value in (("inputs", inputs), ("levels in channel_mult", levels), ("blocks_per_level", blocks_per_level)):
+        counts = {"inputs": inputs, "levels in channel_mult": levels, "blocks_per_level": blocks_per_level}
+        for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"{value} {name}: need at least 1")
         if outside := [level for level in attention_levels if not 0 <= level < levels]:
@@ -169,7 +96,7 @@ class NCSNpp(Backbone):
         self.pyramid_down, self.pyramid_up = FIRDown(), FIRUp()
         self.stem = Conv(planes, base_channels, 3)
 
-        self.down = nn.ModuleList()
+        self.down = cast("list[DownLevel]", nn.ModuleList())
         channels = base_channels
         laterals = [channels]
         for level, factor in enumerate(channel_mult):
@@ -186,7 +113,7 @@ class NCSNpp(Backbone):
         self.middle_attention = MapAttention(channels)
         self.middle_out = block(channels, channels)
 
-        self.up = nn.ModuleList()
+        self.up = cast("list[UpLevel]", nn.ModuleList())
         for level in reversed(range(levels)):
             width = base_channels * channel_mult[level]
             blocks = []
@@ -222,8 +149,9 @@ class NCSNpp(Backbone):
         self._check(x, t, cond)
         planes = self._planes([x, *cond.values()])
         time = None if self.time is None or t is None else self.time(t)
-        output = self._output(self._network(planes, time), t)
-        return torch.view_as_complex(output.float().permute(0, 2, 3, 1).contiguous())[:, None]
+        planes = self._network(planes, time)
+        output = self._output(planes if self.head is None else self.head(planes), t)
+        return torch.view_as_complex(output.permute(0, 2, 3, 1).contiguous())[:, None]
 
     def _check(self, x: Tensor, t: Tensor | None, cond: Condition) -> None:
         if len(cond) + 1 != self.inputs:
@@ -252,13 +180,17 @@ class NCSNpp(Backbone):
             raise ValueError(f"t is {tuple(t.shape)}: expected one time per item, ({x.shape[0]},)")
 
     def _planes(self, spectra: list[Tensor]) -> Tensor:
-        """Real and imaginary parts as channels, (B, 2 inputs, F, T): channels last, because a complex number is."""
-        parts = torch.cat([torch.view_as_real(spectrum[:, 0]) for spectrum in spectra], dim=-1)
-        planes = parts.permute(0, 3, 1, 2).to(self.stem.weight.dtype)
+        """Real and imaginary parts as channels, (B, 2 inputs, F, T)."""
+        # Complex numbers are channels-last memory already, which convolutions on a CPU want, and which all layers keep.
+        # Elsewhere group norm returns to contiguous memory, and a mixture of both would be copied at every turn.
+        planes = torch.cat([torch.view_as_real(spectrum[:, 0]) for spectrum in spectra], dim=-1).permute(0, 3, 1, 2)
+        planes = planes.to(self.stem.weight.dtype)
+        if planes.device.type != "cpu":
+            planes = planes.contiguous()
         return planes if self.centered else 2 * planes - 1
 
     def _network(self, planes: Tensor, time: Tensor | None) -> Tensor:
-        """The U-Net, (B, 2 inputs, F, T) -> the same shape."""
+        """The U-Net: the output pyramid, (B, 2 inputs, F, T), or the finest map if the network has no pyramid."""
         x = self.stem(planes)
         laterals = [x]
         for level in self.down:
@@ -275,20 +207,18 @@ class NCSNpp(Backbone):
         x = self.middle_out(self.middle_attention(self.middle_in(x, time)), time)
 
         pyramid: Tensor | None = None
-        for level in self.up:
-            x = level.features(x, time, laterals)
-            if level.head is not None:
-                pyramid = level.head(x) if pyramid is None else self.pyramid_up(pyramid) + level.head(x)
-            if level.grow is not None:
-                x = level.grow(x, time)
-        return self.head(x) if pyramid is None else pyramid
+        for step in self.up:
+            x = step.features(x, time, laterals)
+            if step.head is not None:
+                pyramid = step.head(x) if pyramid is None else self.pyramid_up(pyramid) + step.head(x)
+            if step.grow is not None:
+                x = step.grow(x, time)
+        return x if pyramid is None else pyramid
 
     def _output(self, planes: Tensor, t: Tensor | None) -> Tensor:
-        """The output layer, (B, 2 inputs, F, T) -> (B, 2, F, T), and the division by time."""
-        if t is None or self.divide_by_time is None:
-            return self.output_layer(planes)
-        t = t.float()[:, None, None, None]
-        if self.divide_by_time == "after":
-            return self.output_layer(planes).float() / t
-        divided = F.conv2d(planes, self.output_layer.weight).float() / t
-        return divided + self.output_layer.bias[:, None, None]
+        """The output layer and the division by time in float32, (B, 2 inputs, F, T) -> (B, 2, F, T)."""
+        scale = None if t is None else t.float()[:, None, None, None]
+        if scale is not None and self.divide_by_time == "before":
+            planes = (planes.float() / scale).to(planes.dtype)
+        output = self.output_layer(planes).float()
+        return output / scale if scale is not None and self.divide_by_time == "after" else output

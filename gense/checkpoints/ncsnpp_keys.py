@@ -46,10 +46,10 @@ _ATTENTION: Table = {
 def convert_ncsnpp(published: Mapping[str, Tensor], **arguments: Any) -> dict[str, Tensor]:
     """Rename the weights of a published NCSN++.
 
-    The matrices of the attention's pointwise layers are stored [in, out] there; they are transposed, and those of query,
-    key and value become one.  Values are otherwise untouched: where a published score is minus the network's output, the
-    sign is the caller's business.  A published network without time owns time layers that it never runs; they are
-    dropped.
+    The matrices of the attention's pointwise layers are stored [in, out] there; they are transposed, and those of
+    query, key and value become one.  Values are otherwise untouched: where a published score is minus the network's
+    output, the sign is the caller's business.  A published network without time owns time layers that it never runs;
+    they are dropped.
 
     Args:
         published: state dict with the names `output_layer.*` and `all_modules.*`.
@@ -73,7 +73,7 @@ def convert_ncsnpp(published: Mapping[str, Tensor], **arguments: Any) -> dict[st
     converted, wrong = {}, []
     for name, parameter in network.state_dict().items():
         tensors = [published[source] for source in names[name]]
-        if names[name][0].endswith("NIN_0.W") or names[name][0].endswith("NIN_3.W"):
+        if names[name][0].endswith(("NIN_0.W", "NIN_3.W")):
             tensors = [tensor.T for tensor in tensors]
         converted[name] = torch.cat(tensors).contiguous()
         if converted[name].shape != parameter.shape:
@@ -88,13 +88,13 @@ def _names(network: NCSNpp) -> tuple[dict[str, tuple[str, ...]], set[str]]:
     """Our name -> published names, for every weight, and the published names of weights that are never used."""
     prefixes = {module: prefix for prefix, module in network.named_modules()}
     names: dict[str, tuple[str, ...]] = {f"output_layer.{k}": (f"output_layer.{k}",) for k in ("weight", "bias")}
-    unused = set()
+    unused: set[str] = set()
     for index, (layer, table) in enumerate(_published_order(network)):
-        own = {} if layer is None else layer.state_dict()
+        own, prefix = (layer.state_dict(), prefixes[layer]) if layer is not None else ({}, "")
         for ours, theirs in table.items():
             sources = tuple(f"all_modules.{index}.{leaf}" for leaf in theirs)
             if ours in own:
-                names[f"{prefixes[layer]}.{ours}"] = sources
+                names[f"{prefix}.{ours}"] = sources
             elif network.time is None and (ours in _TIME or table is _FOURIER):
                 unused.update(sources)
     return names, unused
@@ -121,14 +121,14 @@ def _published_order(network: NCSNpp) -> Iterator[tuple[nn.Module | None, Table]
     yield network.middle_in, _BLOCK
     yield network.middle_attention, _ATTENTION
     yield network.middle_out, _BLOCK
-    for level in network.up:
-        for block in level.blocks:
+    for step in network.up:
+        for block in step.blocks:
             yield block, _BLOCK
-        if level.attention is not None:
-            yield level.attention, _ATTENTION
-        if level.head is not None:
-            yield from ((level.head.norm, _SIMPLE), (level.head.conv, _SIMPLE))
-        if level.grow is not None:
-            yield level.grow, _BLOCK
+        if step.attention is not None:
+            yield step.attention, _ATTENTION
+        if step.head is not None:
+            yield from ((step.head.norm, _SIMPLE), (step.head.conv, _SIMPLE))
+        if step.grow is not None:
+            yield step.grow, _BLOCK
     if network.head is not None:
         yield from ((network.head.norm, _SIMPLE), (network.head.conv, _SIMPLE))

@@ -1,4 +1,4 @@
-"""Resampling of maps by two with the smoothing filter [1, 3, 3, 1] (StyleGAN2, Karras et al. 2020, arXiv:1912.04958)."""
+"""Resampling of maps by two with the smoothing filter [1, 3, 3, 1] (StyleGAN2: Karras et al. 2020, 1912.04958)."""
 
 from __future__ import annotations
 

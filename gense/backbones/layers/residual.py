@@ -17,7 +17,9 @@ _HALF_POWER = math.sqrt(0.5)
 
 
 class ResidualBlock(nn.Module):
-    """(skip(x) + conv(act(norm(conv(act(norm(x))) + time)))) / sqrt(2), as in BigGAN (Brock et al. 2019, arXiv:1809.11096).
+    """(skip(x) + conv(act(norm(conv(act(norm(x))) + time)))) / sqrt(2).
+
+    BigGAN's residual block (Brock et al. 2019, arXiv:1809.11096), rescaled (Song et al. 2021, arXiv:2011.13456).
 
     Args:
         inputs: channels in, those of the lateral map included.
@@ -96,32 +98,30 @@ class ResidualBlock(nn.Module):
         else:
             hidden = F.conv2d(hidden, self.conv_in.weight, padding=1) + shift[:, :, None, None]
         hidden = self.dropout(F.silu(self.norm_out(hidden), inplace=reuse))
-        hidden = F.conv2d(hidden, self.conv_out.weight, self._bias_out(), padding=1)
-        return (self._shortcut(x) + hidden) * _HALF_POWER
+        # Half the power goes into the small weights: one pass over the map less, here and in the backward pass.
+        hidden = F.conv2d(hidden, self.conv_out.weight * _HALF_POWER, self._bias_out() * _HALF_POWER, padding=1)
+        return torch.add(hidden, self._shortcut(x), alpha=_HALF_POWER)
 
     def _in_strips(self, parts: list[Tensor], shift: Tensor) -> Tensor:
         affine = strips.normalisation(parts, self.norm_in)
+        shortcut, weight = parts, None if self.skip is None else self.skip.weight
         if self.down is None and self.up is None:
             hidden = strips.convolve(parts, self.conv_in.weight, shift, affine=affine)
-
-            def shortcut(start: int, stop: int) -> Tensor:
-                return self._shortcut(strips.rows(parts, start, stop))
         else:
             x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
             active = self._resample(strips.activate([x], affine, torch.empty_like(x)))
             hidden = strips.convolve([active], self.conv_in.weight, shift)
-            resampled = self._shortcut(x)
-
-            def shortcut(start: int, stop: int) -> Tensor:
-                return resampled[:, :, start:stop]
-
-        # Half the power is left to the weights and to the addition of the shortcut: no pass over the map of its own.
+            if self.up is not None and weight is not None:
+                shortcut, weight = [self.up(strips.pointwise(x, weight))], None
+            elif self.down is not None:
+                shortcut = [self.down(x)]
         return strips.convolve(
             [hidden],
             self.conv_out.weight * _HALF_POWER,
             self._bias_out()[None] * _HALF_POWER,
             affine=strips.normalisation([hidden], self.norm_out),
-            residual=shortcut,
-            residual_gain=_HALF_POWER,
+            shortcut=shortcut,
+            shortcut_weight=weight,
+            shortcut_gain=_HALF_POWER,
             out=hidden,
         )

@@ -14,7 +14,7 @@ from gense.backbones.layers.initialisation import Linear
 
 
 class LogFourierFeatures(nn.Module):
-    """sin and cos of 2 pi W log t, with fixed random frequencies W ~ N(0, scale^2) (Song et al. 2021, arXiv:2011.13456).
+    """sin and cos of 2 pi W log t with fixed random frequencies W ~ N(0, scale^2) (Song et al. 2021, arXiv:2011.13456).
 
     The frequencies are a parameter that is not trained, so that they are saved and averaged with the rest.
     They stay in float32 when the module is cast: at |W log t| of about 100 a bfloat16 frequency would
@@ -30,19 +30,17 @@ class LogFourierFeatures(nn.Module):
         self.frequencies = nn.Parameter(torch.randn(size) * scale, requires_grad=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        before = self.frequencies
+        exact = self.frequencies.data
         super()._apply(fn, recurse)
-        after = self.frequencies
-        if after.dtype != torch.float32:
-            exact = torch.empty_like(after, dtype=torch.float32) if before.is_meta else before.to(after.device)
-            self.frequencies = nn.Parameter(exact, requires_grad=False)
+        if self.frequencies.dtype != torch.float32:
+            moved = self.frequencies
+            moved.data = torch.empty_like(moved, dtype=torch.float32) if exact.is_meta else exact.to(moved.device)
         return self
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed times t > 0, (B,), as float32 features (B, 2 * size)."""
-        with torch.autocast(t.device.type, enabled=False):
-            angle = torch.log(t.float())[:, None] * self.frequencies[None, :] * 2 * math.pi
-            return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+        angle = torch.log(t.float())[:, None] * self.frequencies[None, :] * 2 * math.pi
+        return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
 
 
 class TimeEmbedding(nn.Module):
