@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from gense import audio as audio_io
-from gense import samplers
 from gense.backbones.base import Backbone
 from gense.checkpoints import registry
 from gense.checkpoints.load import cached, load_enhancer
+from gense.choices import checked_rate, checked_sampling, checked_seed
 from gense.enhancer import Enhancer
-from gense.heads.resolve import keywords, resolve
-from gense.samplers import schedules
 from gense.signals import Signal
 from gense.types import Sampling
 
@@ -98,42 +96,74 @@ def enhance(
         device: where to compute; None takes CUDA where there is one, or leaves a loaded enhancer where it is.
         output: file to write. For a path it defaults to `<name>.enhanced<suffix>` beside the input.
         text: transcript, for methods that read one.
-        **options: options of the sampler and the schedule, checked against their signatures.
+        **options: options of the sampler and the schedule, checked against their signatures. One that has the name of
+            an argument here, such as `method` of `odeint`, is bound with `functools.partial(odeint, method=...)`.
 
     Returns:
         What came in: for a path the path of the written file, else an array or tensor of the same shape, type, rate
         and device.
 
     Raises:
-        ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps.
+        ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps, or a
+            sampling that diverged.
         TypeError: audio of an unsupported type.
         FileNotFoundError: no such file.
         OSError: the output cannot be written, or weights cannot be fetched.
     """
-    if isinstance(audio, (str, os.PathLike)):
-        source = Path(audio)
-        target = Path(output) if output is not None else source.with_name(f"{source.stem}.enhanced{source.suffix}")
-        if target.resolve() == source.resolve():
-            raise ValueError(f"output {target} is the input itself: give another name")
-        if sample_rate is not None:
-            raise ValueError(f"sample_rate={sample_rate}: files know their rate; leave it out")
-        wav, rate = audio_io.read(source)
-        signal = Signal.of(wav.T, str(source))
-    else:
-        source, target = None, Path(output) if output is not None else None
-        signal, rate = Signal.of(audio, "audio"), sample_rate
+    seed = checked_seed(seed)
+    given = _take(audio, output, sample_rate)
     enhancer = _ready(method, device)
-    sampling = _sampling(enhancer, steps, sampler, schedule, options)
+    sampling = checked_sampling(enhancer, steps, sampler, schedule, options)
     if text is not None and "text" not in enhancer.head.reads:
         raise ValueError("text: this method reads no transcript; leave it out")
-    rate = rate or enhancer.sample_rate
-    result = _channels(enhancer, signal.channels, rate, sampling, seed)
-    if target is not None:
-        samples = result.reshape(-1, result.shape[-1]).T
-        audio_io.write(target, samples, rate, like=source)
-    return target if source is not None and isinstance(audio, Path) else (  # type: ignore[return-value]
-        str(target) if source is not None else signal.back(result)
-    )
+    result = _run(given, enhancer, sampling, seed)
+    if given.source is None:
+        return given.signal.back(result)  # type: ignore[return-value]
+    return given.target if isinstance(audio, Path) else str(given.target)  # type: ignore[return-value]
+
+
+def enhance_file(source: Path, target: Path, enhancer: Enhancer, sampling: Sampling | None, seed: int) -> None:
+    """Enhance one file with a loaded enhancer and a checked sampling; raises what `enhance` raises."""
+    _run(_take(source, target, None), enhancer, sampling, seed)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Audio as it came in: samples, rate in Hz (None: the method's own), the file it came from, the file to write."""
+
+    signal: Signal
+    rate: int | None
+    source: Path | None
+    target: Path | None
+
+
+def _take(audio: Any, output: str | os.PathLike[str] | None, sample_rate: int | None) -> _Given:
+    target = Path(output) if output is not None else None
+    if not isinstance(audio, (str, os.PathLike)):
+        signal = Signal.of(audio, "audio")
+        if target is not None and audio.ndim == 3 and len(audio) > 1:
+            raise ValueError(f"output {target}: a batch of {len(audio)} does not fit into one file; call once per item")
+        return _Given(signal, sample_rate, None, target)
+    source = Path(audio)
+    target = target or source.with_name(f"{source.stem}.enhanced{source.suffix}")
+    if target.resolve() == source.resolve():
+        raise ValueError(f"output {target} is the input itself: give another name")
+    if sample_rate is not None:
+        raise ValueError(f"sample_rate={sample_rate}: files know their rate; leave it out")
+    wav, rate = audio_io.read(source)
+    return _Given(Signal.of(wav.T, str(source)), rate, source, target)
+
+
+def _run(given: _Given, enhancer: Enhancer, sampling: Sampling | None, seed: int) -> np.ndarray:
+    """Enhance (N, S), and write it if there is a target, which is tried first."""
+    rate = checked_rate(enhancer.sample_rate if given.rate is None else given.rate)
+    channels = given.signal.channels
+    if given.target is not None:
+        audio_io.check_writable(given.target, rate, len(channels), like=given.source)
+    result = _channels(enhancer, channels, rate, sampling, seed)
+    if given.target is not None:
+        audio_io.write(given.target, result.T, rate, like=given.source)
+    return result
 
 
 def _channels(
@@ -142,22 +172,23 @@ def _channels(
     """Enhance float32 (N, S) at `rate` channel by channel."""
     from tqdm import tqdm
 
-    if not (isinstance(rate, (int, np.integer)) and 1000 <= rate <= 768000):
-        raise ValueError(f"sample_rate={rate!r}: expected whole Hz between 1000 and 768000")
     out = np.empty_like(channels)
+    # Resampling there and back loses up to a sample of the lower rate
+    spare = 0 if rate == enhancer.sample_rate else -(-rate // enhancer.sample_rate)
     # disable=None: silent where standard error is no terminal; delay: and on short work
     with tqdm(total=len(channels), unit="channel", disable=None, delay=2.0, leave=False) as bar:
         for index, channel in enumerate(channels):
-            wav = audio_io.resample(channel, rate, enhancer.sample_rate)
+            wav = audio_io.resample(np.pad(channel, (0, spare)) if spare else channel, rate, enhancer.sample_rate)
 
             def progress(done: int, total: int, index: int = index) -> None:
                 bar.update(index + done / total - bar.n)
 
-            clean = enhancer.enhance(torch.from_numpy(wav)[None], sampling=sampling, seed=seed, progress=progress)
+            source = torch.from_numpy(wav if wav.flags.writeable else wav.copy())  # PyTorch knows no read-only memory
+            clean = enhancer.enhance(source[None], sampling=sampling, seed=seed, progress=progress)
+            if not all(torch.isfinite(bound) for bound in torch.aminmax(clean)):
+                raise ValueError("the result holds NaN: sampling diverged; take the method's own options, and float32")
             back = audio_io.resample(clean[0].cpu().numpy(), enhancer.sample_rate, rate)
-            # Resampling there and back may be a sample off
-            length = min(len(back), out.shape[-1])
-            out[index, :length], out[index, length:] = back[:length], 0.0
+            out[index] = back[: out.shape[-1]]
     return out
 
 
@@ -177,43 +208,6 @@ def _device(name: str | None) -> torch.device:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"device={name!r} cannot be used: {reason}") from error
     return device
-
-
-def _sampling(
-    enhancer: Enhancer,
-    steps: int | None,
-    sampler: str | Callable[..., Tensor] | None,
-    schedule: str | Callable[..., Tensor] | None,
-    options: dict[str, Any],
-) -> Sampling | None:
-    """The head's sampling with the user's changes; None where nothing is changed."""
-    if steps is None and sampler is None and schedule is None and not options:
-        return None
-    own = enhancer.head.sampling
-    if own is None:
-        raise ValueError("this method is deterministic: it takes no steps, sampler, schedule or options")
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or steps < 1):
-        raise ValueError(f"steps={steps!r}: need a whole number, at least 1")
-    changed = replace(own, steps=own.steps if steps is None else int(steps))
-    if sampler is not None and sampler != own.sampler:
-        changed = replace(changed, sampler=sampler, options={})
-    if schedule is not None and schedule != own.schedule:
-        changed = replace(changed, schedule=schedule, schedule_options={})
-    of_sampler = [k for k in keywords(resolve(changed.sampler, samplers, "field")) if k not in ("noise", "callback")]
-    of_schedule = keywords(resolve(changed.schedule, schedules, "steps"))
-    for name in options:
-        if name not in of_sampler and name not in of_schedule:
-            raise ValueError(
-                f"unexpected option {name!r}: sampler {changed.sampler} takes {', '.join(of_sampler) or 'none'}; "
-                f"schedule {changed.schedule} takes {', '.join(of_schedule)}"
-            )
-    return replace(
-        changed,
-        options={**changed.options, **{k: v for k, v in options.items() if k in of_sampler}},
-        schedule_options={
-            **changed.schedule_options, **{k: v for k, v in options.items() if k in of_schedule and k not in of_sampler}
-        },
-    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from gense.api import load, methods
+from gense.checkpoints.build import one_line
+from gense.checkpoints.folder import write_folder
+from gense.checkpoints.formats import convert_file
+from gense.files import enhance_files
 from gense.version import __version__
 
 _HELP = """usage: gense COMMAND ...
@@ -37,6 +46,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     try:
         return commands[given[0]](given[1:])
+    except ArgumentError as error:
+        print(f"gense {given[0]}: {one_line(error)}; see gense {given[0]} --help", file=sys.stderr)
+        return 2
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"gense {given[0]}: {error}", file=sys.stderr)
         return 1
@@ -45,16 +57,30 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _enhance(args: list[str]) -> int:
-    from jsonargparse import ArgumentParser
-
-    from gense.files import enhance_files
-
-    parser = ArgumentParser(prog="gense enhance", description="Enhance files, folders (recursively) or patterns.")
+def enhance_parser() -> ArgumentParser:
+    """The parser of `gense enhance`: a flag for each argument of `gense.enhance_files`."""
+    parser = ArgumentParser(
+        prog="gense enhance", description="Enhance files, folders (recursively) or patterns.", exit_on_error=False
+    )
     parser.add_argument("inputs", nargs="+", metavar="IN", help="audio files, folders or glob patterns")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a file for one input file, else a folder")
-    parser.add_function_arguments(enhance_files, skip={"inputs", "output"})
-    settings = vars(parser.instantiate(parser.parse_args(args)))
+    parser.add_argument("--method", default="flowse", metavar="M", help="name, folder or checkpoint, see gense methods")
+    # Flags without a value, and a hint how to write the others, are not to be read from a signature
+    parser.add_argument("--resume", action="store_true", help="skip inputs whose output file is already there")
+    parser.add_argument("--compile", action="store_true", help="compile the networks; pays off on many files")
+    parser.add_argument("--trust", action="store_true", help="let a folder's method.yaml name classes outside gense")
+    parser.add_argument(
+        "--options", type=dict[str, Any], default={}, metavar="JSON",
+        help="of sampler and schedule: --options.snr 0.3, or --options '{\"snr\": 0.3}'",
+    )
+    parser.add_function_arguments(
+        enhance_files, skip={"inputs", "output", "method", "resume", "compile", "trust", "options"}
+    )
+    return parser
+
+
+def _enhance(args: list[str]) -> int:
+    settings = vars(enhance_parser().parse_args(args))
     report = enhance_files(settings.pop("inputs"), settings.pop("output"), **settings)
     for target in report.done:
         print(target)
@@ -70,11 +96,7 @@ def _enhance(args: list[str]) -> int:
 
 
 def _methods(args: list[str]) -> int:
-    from jsonargparse import ArgumentParser
-
-    from gense.api import methods
-
-    ArgumentParser(prog="gense methods", description="List methods and weights.").parse_args(args)
+    ArgumentParser(prog="gense methods", exit_on_error=False, description="List methods and weights.").parse_args(args)
     rows = [("NAME", "RATE", "WEIGHTS", "LICENCE", "SOURCE")]
     for m in methods():
         where = f"{m.megabytes:.1f} MB here" if m.megabytes is not None else "fetched on first use"
@@ -92,32 +114,24 @@ def _methods(args: list[str]) -> int:
 
 
 def _info(args: list[str]) -> int:
-    import yaml
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="gense info", description="Show what a checkpoint, folder or name holds.")
+    about = "Show what a checkpoint, folder or name holds."
+    parser = ArgumentParser(prog="gense info", exit_on_error=False, description=about)
     parser.add_argument("model", help="published checkpoint, folder with method.yaml, or name")
     model = parser.parse_args(args).model
-    from gense.api import load
-    from gense.checkpoints.formats import convert_file
-
     if Path(model).is_file() and Path(model).suffix not in (".yaml", ".safetensors"):
         config, _, name = convert_file(model)
         print(f"format: {name}\n{yaml.safe_dump(config, sort_keys=False).rstrip()}")
     enhancer = load(model, device="cpu")
     parameters = sum(p.numel() for p in enhancer.parameters())
-    print(f"sample rate: {enhancer.sample_rate} Hz\nparameters: {parameters:,}\nreads: {', '.join(enhancer.head.reads)}")
-    print(f"sampling: {enhancer.head.sampling}\nlevel: {enhancer.level}\nchunking: {enhancer.chunking}")
+    print(f"sample rate: {enhancer.sample_rate} Hz\nparameters: {parameters:,}")
+    print(f"reads: {', '.join(enhancer.head.reads)}\nsampling: {enhancer.head.sampling}")
+    print(f"level: {enhancer.level}\nchunking: {enhancer.chunking}")
     return 0
 
 
 def _convert(args: list[str]) -> int:
-    from jsonargparse import ArgumentParser
-
-    from gense.checkpoints.folder import write_folder
-    from gense.checkpoints.formats import convert_file
-
-    parser = ArgumentParser(prog="gense convert", description="Turn a published checkpoint into YAML and safetensors.")
+    about = "Turn a published checkpoint into YAML and safetensors."
+    parser = ArgumentParser(prog="gense convert", exit_on_error=False, description=about)
     parser.add_argument("checkpoint", help="published checkpoint")
     parser.add_argument("output", help="folder to write")
     settings = parser.parse_args(args)

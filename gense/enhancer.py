@@ -57,10 +57,13 @@ class Enhancer(nn.Module):
         self.wave_losses = nn.ModuleList(wave_losses)
         self.autocast: torch.dtype | None = None
 
+    def _representation(self, name: str) -> Representation:
+        return self.representations[name]  # type: ignore[return-value]
+
     @property
     def target(self) -> Representation:
         """The representation that the head predicts."""
-        return self.representations[self.head.target]  # type: ignore[return-value]
+        return self._representation(self.head.target)
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +71,7 @@ class Enhancer(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def _conditions(self, noisy: Tensor) -> Condition:
-        return {key: self.representations[key.removeprefix("noisy_")].encode(noisy) for key in self.head.reads}
+        return {key: self._representation(key.removeprefix("noisy_")).encode(noisy) for key in self.head.reads}
 
     def loss(self, batch: Batch) -> Loss:
         """Training loss of a batch: the head's own and, weighted, those on waveforms."""
@@ -122,16 +125,19 @@ class Enhancer(nn.Module):
             raise ValueError(f"wav has shape {tuple(wav.shape)}: expected (batch, samples), neither of them 0")
         if not wav.is_floating_point():
             raise TypeError(f"wav is {wav.dtype}: expected a float tensor with full scale 1")
-        if not torch.isfinite(wav).all():
+        source = wav.float()
+        low, high = torch.aminmax(source, dim=-1)  # no temporary as large as an hour of samples
+        peak = torch.maximum(-low, high)
+        if not torch.isfinite(peak).all():
             raise ValueError("wav holds NaN or infinite samples")
         if sampling is not None and self.head.sampling is None:
             raise ValueError("this method is deterministic: it takes no steps, sampler or options")
-        source = wav.float()
         scale = self.level.scale(source)
-        silent = source.abs().amax(dim=-1) == 0
+        # Numbers too small to be brought to a level are silence, too: a generative model would invent something there
+        silent = peak < 1e-30
         items, samples = source.shape
         hop = self.target.hop_length
-        chunking = self.chunking or Chunking(samples / self.sample_rate + 1.0)
+        chunking = self.chunking or Chunking(samples / self.sample_rate + 4.0)
         plan = chunking.plan(samples, self.sample_rate, hop)
         out = torch.zeros_like(source)
         done, total = 0, items * len(plan.starts)

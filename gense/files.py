@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from gense.api import enhance, load
+from gense.api import enhance_file, load
+from gense.choices import checked_sampling, checked_seed
 from gense.enhancer import Enhancer
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".w64", ".caf", ".au")
@@ -75,9 +75,10 @@ def enhance_files(
     Raises:
         ValueError: no inputs, two inputs with the same output, or a method, sampler or option that does not exist.
         FileNotFoundError: an input does not exist.
-        OSError: the output folder cannot be made.
+        OSError: the output folder cannot be made or written.
     """
-    plan = _plan(inputs, Path(output))
+    checked_seed(seed)
+    plan = _plan(inputs, output)
     report = Report()
     waiting = []
     for source, target in plan:
@@ -87,49 +88,81 @@ def enhance_files(
             waiting.append((source, target))
     if not waiting:
         return report
-    loaded = method if isinstance(method, Enhancer) else load(
-        method, device=device, dtype=dtype, compile=compile, trust=trust
-    )
-    choice: dict[str, Any] = {"steps": steps, "sampler": sampler, "schedule": schedule, "seed": seed, **(options or {})}
+    for folder in {target.parent for _, target in waiting}:
+        _check_folder(folder)
+    if not isinstance(method, Enhancer):
+        loaded = load(method, device=device, dtype=dtype, compile=compile, trust=trust)
+    elif device is not None or dtype != "float32" or compile:
+        raise ValueError("device, dtype and compile belong to gense.load, which has made this enhancer already")
+    else:
+        loaded = method
+    # What is wrong with the settings is wrong for every file: say it once, before any of them
+    sampling = checked_sampling(loaded, steps, sampler, schedule, options or {})
     for source, target in tqdm(waiting, unit="file", disable=True if len(waiting) == 1 else None):
+        made: list[Path] = []
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            enhance(str(source), loaded, output=target, **choice)
+            made = _make_folders(target.parent)
+            enhance_file(source, target, loaded, sampling, seed)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
-            report.failed[source] = str(error) or type(error).__name__
-            tqdm.write(f"failed: {source}: {report.failed[source]}", file=sys.stderr)
+            report.failed[source] = str(error).removeprefix(f"{source}: ") or type(error).__name__
+            for folder in made:
+                folder.rmdir()
         else:
             report.done.append(target)
     return report
 
 
-def _plan(inputs: Sequence[str | os.PathLike[str]], output: Path) -> list[tuple[Path, Path]]:
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that neither exists nor can be made, before any work."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"output {folder}: {there} is a file; give another folder")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"output {folder}: {there} cannot be written; give another folder")
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and what is missing above it; returns the new ones, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _plan(inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
     """Pair every input file with its output."""
-    sources = [pair for given in inputs for pair in _expand(given)]
+    target = Path(output)
+    sources = [pair for given in inputs for pair in _expand(given, target)]
     if not sources:
         raise ValueError("no input files")
+    is_folder = target.is_dir() or os.fspath(output).endswith(("/", os.sep))
     single = len(inputs) == 1 and len(sources) == 1 and not Path(inputs[0]).is_dir()
-    if single and output.suffix.lower() in SUFFIXES and not output.is_dir():
-        plan = [(sources[0][0], output)]
+    if single and target.suffix and not is_folder:
+        plan = [(sources[0][0], target)]
+    elif not is_folder and (target.is_file() or target.suffix.lower() in SUFFIXES):
+        raise ValueError(f"output {target} is a file name, but there may be several inputs: give a folder")
     else:
-        if output.is_file() or output.suffix.lower() in SUFFIXES:
-            raise ValueError(f"output {output} is a file name, but there are {len(sources)} inputs: give a folder")
-        plan = [(source, output / relative) for source, relative in sources]
-    taken: dict[Path, Path] = {}
-    for source, target in plan:
-        if target.resolve() == source.resolve():
-            raise ValueError(f"output {target} is the input itself: give another folder or name")
-        if target in taken:
-            raise ValueError(f"{taken[target]} and {source} would both be written to {target}: give their folder instead")
-        taken[target] = source
-    return plan
+        plan = [(source, target / relative) for source, relative in sources]
+    sources_of: dict[Path, Path] = {}
+    for source, path in plan:
+        if path.resolve() == source.resolve():
+            raise ValueError(f"output {path} is the input itself: give another folder or name")
+        other = sources_of.setdefault(path, source)
+        if other.resolve() != source.resolve():
+            raise ValueError(f"{other} and {source} would both be written to {path}: give the folder above them")
+    return [(source, path) for path, source in sources_of.items()]
 
 
-def _expand(given: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
+def _expand(given: str | os.PathLike[str], output: Path) -> list[tuple[Path, Path]]:
     """(file, its path relative to the output folder) of a file, a folder or a pattern."""
     path = Path(given)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        # Results may lie inside the input folder; a second run must not enhance them
+        inside = output.resolve() if path.resolve() in output.resolve().parents else None
+        files = sorted(
+            p for p in path.rglob("*")
+            if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+            and (inside is None or inside not in p.resolve().parents)
+        )
         if not files:
             raise ValueError(f"{path}: no audio files ({', '.join(SUFFIXES)}) in this folder")
         return [(p, p.relative_to(path)) for p in files]

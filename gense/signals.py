@@ -15,7 +15,8 @@ class Signal:
     """Audio as a user gave it.
 
     Attributes:
-        channels: float32 (N, S), full scale 1, finite, at least one sample.
+        channels: float32 (N, S), full scale 1, finite, at least one sample; may share the original's memory, and is
+            only read.
         original: what the user gave.
     """
 
@@ -51,7 +52,9 @@ class Signal:
         if array.dtype.kind not in "fiu":
             raise TypeError(f"{name} holds {array.dtype}: expected floating point or integer samples")
         offset, scale = _full_scale(array.dtype)
-        channels = ((array.astype(np.float64) - offset) / scale if scale != 1 else array).astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+            scaled = (array.astype(np.float64) - offset) / scale if scale != 1 else array
+            channels = np.ascontiguousarray(scaled, dtype=np.float32)
         if not np.isfinite(channels).all():
             bad = int((~np.isfinite(channels)).sum())
             raise ValueError(f"{name} holds {bad} NaN or infinite samples of {channels.size}: repair or cut them first")
@@ -67,11 +70,13 @@ class Signal:
         if kind is not None:
             offset, scale = _full_scale(kind)
             info = np.iinfo(kind)
-            channels = np.clip(np.round(channels.astype(np.float64) * scale + offset), info.min, info.max).astype(kind)
+            # The largest 64-bit integers have no double of their own; rounded up they would wrap around
+            top = np.nextafter(float(info.max), 0) if float(info.max) > info.max else info.max
+            channels = np.clip(np.round(channels.astype(np.float64) * scale + offset), info.min, top).astype(kind)
         shaped = channels.reshape(original.shape)
         if isinstance(original, Tensor):
             return torch.from_numpy(shaped).to(original.device, original.dtype)
-        return shaped.astype(original.dtype)
+        return shaped.astype(original.dtype, copy=False)
 
 
 def _full_scale(dtype: np.dtype) -> tuple[float, float]:

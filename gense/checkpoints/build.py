@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import yaml
 from gense.enhancer import Enhancer
 
 Config = Mapping[str, Any]
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_HARMLESS = re.compile(r"[\w+-]*|[+-]?[\d.]+([eE][+-]?\d+)?|gense(\.[A-Za-z_]\w*)+", re.ASCII)
+_BRANCH = re.compile(r"\s*(Parser key|Problem with given class_path '[\w.]+':$)")
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def build(config: Config, *, trust: bool = False) -> Enhancer:
 
     Args:
         config: `class_path` and `init_args`, nested as in `configs/method/*.yaml`.
-        trust: allow classes and functions from outside gense, which are imported. Only for files that you wrote or read.
+        trust: allow classes and functions from outside gense, which are imported. For files that you wrote or read.
 
     Raises:
         ValueError: an unknown key or a wrong value, with the path to it, or a name outside gense without `trust`.
@@ -48,23 +49,51 @@ def build(config: Config, *, trust: bool = False) -> Enhancer:
     from jsonargparse import ArgumentError, ArgumentParser
 
     if not trust:
-        for where, name in _foreign(config, "enhancer"):
-            raise ValueError(
-                f"{where}: {name!r} lies outside gense and was not imported; pass trust=True if you trust this file"
-            )
+        try:
+            _refuse(_foreign(config, "enhancer"))
+        except RecursionError:
+            raise ValueError("the method's configuration refers to itself") from None
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--enhancer", type=Enhancer)
     try:
         parsed = parser.parse_object({"enhancer": dict(config)})
-    except ArgumentError as error:
-        raise ValueError(f"the method's configuration is wrong: {error}") from error
-    return parser.instantiate(parsed).enhancer
+    except ArgumentError as error:  # its causes are a long chain inside the parser
+        raise ValueError(f"the method's configuration is wrong: {one_line(error)}") from None
+    if not trust:
+        # A word alone may name a class that the running program has imported from elsewhere
+        _refuse(_foreign_classes(parsed.as_dict(), ""))
+    try:
+        return parser.instantiate(parsed).enhancer
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the method's configuration is wrong: {one_line(error)}") from error
+
+
+def _refuse(found: Iterable[tuple[str, str]]) -> None:
+    for where, name in found:
+        raise ValueError(
+            f"{where}: {name!r} lies outside gense and was not imported; pass trust=True if you trust this file"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """Say in one line what jsonargparse says in a tree: the path of the key, what is wrong, what was given."""
+    lines = str(error).splitlines()
+    keys = [match[1] for match in (re.fullmatch(r'\s*Parser key "(.+)":', line) for line in lines) if match]
+    body = [line.strip() for line in lines if not _BRANCH.match(line)]
+    if body and body[0].startswith("Does not validate against any"):
+        causes = [line.removeprefix("- ") for line in body if line.startswith("- ")]
+        given = [line.replace("Given", ". Got") for line in body if line.startswith("Given value: ")]
+        body = [" or ".join(causes).replace(" or Expected a ", " or "), *given]
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", " ".join(body)).replace("typing.", "")
+    text = re.sub(r"\s*\. Got value: ", ", got ", text.replace("NoneType", "null").replace("Expected a ", "expected "))
+    return f"{'.'.join(keys)}: {text}" if keys else text
 
 
 def _foreign(node: Any, where: str) -> Iterator[tuple[str, str]]:
     """Find strings that an object parser may take for something to import.
 
-    Any string of the form `name.name` is one, wherever it stands: a class can be named by a bare string, too.
+    Wherever it stands, a string may name a class, or hold JSON that names one, or be resolved later as the dotted path
+    of a sampler. So plain words, numbers and names inside gense pass, and nothing else does.
     """
     if isinstance(node, Mapping):
         for key, value in node.items():
@@ -72,5 +101,17 @@ def _foreign(node: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
             yield from _foreign(value, f"{where}[{index}]")
-    elif isinstance(node, str) and _DOTTED.fullmatch(node) and not node.startswith("gense."):
+    elif isinstance(node, str) and not _HARMLESS.fullmatch(node):
         yield where, node
+
+
+def _foreign_classes(node: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Find classes outside gense in a parsed configuration, in which every `class_path` is complete."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "class_path" and isinstance(value, str) and not value.startswith("gense."):
+                yield where, value
+            yield from _foreign_classes(value, f"{where}.{key}".removeprefix("."))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _foreign_classes(value, f"{where}[{index}]")

@@ -25,7 +25,7 @@ _DIVISION = {"ncsnpp": "before", "ncsnpp_48k": "after"}
 
 
 def recognise(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is of this format: Lightning's, with a network `dnn` and an SDE among the hyper-parameters."""
+    """Whether a checkpoint is of this format: Lightning's, with a network `dnn` and an SDE in the hyper-parameters."""
     settings = checkpoint.get("hyper_parameters")
     state = checkpoint.get("state_dict")
     return (
@@ -33,7 +33,7 @@ def recognise(checkpoint: Mapping[str, Any]) -> bool:
         and isinstance(state, Mapping)
         and "sde" in settings
         and "sde_n" not in settings
-        and any(name.startswith("dnn.") for name in state)
+        and any(str(name).startswith("dnn.") for name in state)
     )
 
 

@@ -33,7 +33,10 @@ def write_state(state: Mapping[str, Tensor], path: str | os.PathLike[str], *, dt
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        temporary.touch()
+        usual = temporary.stat().st_mode
         save_file(tensors, temporary)
+        temporary.chmod(usual)  # safetensors lets nobody but the owner read
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -45,8 +48,11 @@ def write_folder(folder: str | os.PathLike[str], config: Mapping[str, Any], stat
     folder = Path(folder)
     write_state(state, folder / WEIGHTS)
     temporary = folder / f".{METHOD}.{os.getpid()}.part"
-    temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    temporary.replace(folder / METHOD)
+    try:
+        temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        temporary.replace(folder / METHOD)
+    finally:
+        temporary.unlink(missing_ok=True)
     return folder
 
 

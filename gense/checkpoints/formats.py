@@ -31,6 +31,8 @@ def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                 config, state = module.convert(checkpoint)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
+            except (TypeError, KeyError, AttributeError) as error:  # values of other types than the format has
+                raise ValueError(f"{path}: damaged, or of an unknown version ({error})") from error
             return config, state, module.__name__.rpartition("convert_")[2]
     names = ", ".join(module.__name__.rpartition("convert_")[2] for module in FORMATS)
     keys = ", ".join(str(key) for key in list(checkpoint)[:8]) or "none"

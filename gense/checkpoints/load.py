@@ -31,7 +31,7 @@ def load_enhancer(source: str | os.PathLike[str], *, trust: bool = False) -> Enh
         return _load_file(path, trust=trust)
     text = os.fspath(source)
     if _HUB.fullmatch(text) and not path.suffix and not path.parent.exists():
-        return _load_pair(from_hub(text, METHOD), from_hub(text, WEIGHTS), text, trust=trust)
+        return _load_hub(text, trust=trust)
     if path.suffix or os.sep in text:
         raise FileNotFoundError(f"{text}: no such file or folder, and no method has that name")
     raise ValueError(f"method {text!r} unknown; {registry.nearest(text)}")
@@ -44,6 +44,15 @@ def load_folder(folder: str | os.PathLike[str], *, trust: bool = False) -> Enhan
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder}: no {name} in this folder; a model has {METHOD} and {WEIGHTS}")
     return _load_pair(folder / METHOD, folder / WEIGHTS, str(folder), trust=trust)
+
+
+def _load_hub(repository: str, *, trust: bool) -> Enhancer:
+    try:
+        method, weights = from_hub(repository, METHOD), from_hub(repository, WEIGHTS)
+    except OSError as error:
+        meant = registry.nearest(repository, least=0.7)
+        raise OSError(f"{error}. {repository!r} is no method of this library either; {meant}") from error
+    return _load_pair(method, weights, repository, trust=trust)
 
 
 def _load_pair(method: Path, weights: Path, source: str, *, trust: bool) -> Enhancer:

@@ -85,8 +85,8 @@ def find(name: str) -> Entry | None:
     return None
 
 
-def nearest(name: str) -> str:
-    """A hint for a misspelt name: the nearest one, and where all are listed."""
+def nearest(name: str, *, least: float = 0.4) -> str:
+    """A hint for a misspelt name: the nearest one, if it is alike to this degree (0 to 1), and where all are listed."""
     names = sorted({entry.method for entry in entries()} | {entry.name for entry in entries()})
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=least)
     return (f"nearest: {close[0]!r}. " if close else "") + "gense.methods() lists all"
