@@ -96,8 +96,7 @@ def enhance(
         device: where to compute; None takes CUDA where there is one, or leaves a loaded enhancer where it is.
         output: file to write. For a path it defaults to `<name>.enhanced<suffix>` beside the input.
         text: transcript, for methods that read one.
-        **options: options of the sampler and the schedule, checked against their signatures. One that has the name of
-            an argument here, such as `method` of `odeint`, is bound with `functools.partial(odeint, method=...)`.
+        **options: options of the sampler and the schedule, checked against their signatures.
 
     Returns:
         What came in: for a path the path of the written file, else an array or tensor of the same shape, type, rate

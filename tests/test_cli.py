@@ -206,7 +206,7 @@ def test_options_reach_the_sampler_in_either_spelling(here: Path, model: str, op
 
 def test_an_option_may_have_the_name_of_a_flag(here: Path, model: str) -> None:
     sound("a.wav", subtype="FLOAT")
-    fixed = ["--sampler", "odeint", "--options.method", "midpoint", "--options.end", "0.03"]
+    fixed = ["--sampler", "odeint", "--options.solver", "midpoint", "--options.end", "0.03"]
     assert enhance("a.wav", "-o", "b.wav", *fixed, model=model) == 0
     assert enhance("a.wav", "-o", "c.wav", "--sampler", "midpoint", "--options.end", "0.03", model=model) == 0
     b, c = (soundfile.read(name)[0] for name in ("b.wav", "c.wav"))

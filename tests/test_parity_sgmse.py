@@ -149,7 +149,7 @@ def test_the_adaptive_solver_of_the_probability_flow() -> None:
     fixture = load_parity("sgmse_ode_sampler")
     tolerances = {"rtol": fixture.config["rtol"], "atol": fixture.config["atol"]}
     sampling = Sampling(
-        "odeint", steps=1, options={"method": "scipy:RK45", **tolerances}, schedule_options={"end": 0.03}
+        "odeint", steps=1, options={"solver": "scipy:RK45", **tolerances}, schedule_options={"end": 0.03}
     )
     out, _, calls = generate(fixture, sampling, recorded(fixture))
     assert relative_error(out, as_complex(fixture.tensors["output"])) < BOUND

@@ -59,16 +59,16 @@ def convert_ncsnpp(published: Mapping[str, Tensor], **arguments: Any) -> dict[st
         A complete state dict for `NCSNpp(**arguments)`.
 
     Raises:
-        ValueError: names are missing or left over, or shapes differ; all of them are listed.
+        ValueError: names are missing or left over, or shapes differ; the first five are listed.
     """
     with torch.device("meta"):
         network = NCSNpp(**arguments)
     names, unused = _names(network)
     expected = {source for sources in names.values() for source in sources} | unused
     if missing := sorted(expected - published.keys()):
-        raise ValueError(f"the published weights lack {', '.join(missing)}; do the architecture arguments match?")
+        raise ValueError(f"the published weights lack {_some(missing)}; do the architecture arguments match?")
     if extra := sorted(published.keys() - expected):
-        raise ValueError(f"the network has no place for {', '.join(extra)}; do the architecture arguments match?")
+        raise ValueError(f"the network has no place for {_some(extra)}; do the architecture arguments match?")
 
     converted, wrong = {}, []
     for name, parameter in network.state_dict().items():
@@ -80,8 +80,13 @@ def convert_ncsnpp(published: Mapping[str, Tensor], **arguments: Any) -> dict[st
             shapes = f"{tuple(converted[name].shape)} instead of {tuple(parameter.shape)}"
             wrong.append(f"{' + '.join(names[name])} for {name}: {shapes}")
     if wrong:
-        raise ValueError(f"shapes differ: {'; '.join(wrong)}; do the architecture arguments match?")
+        raise ValueError(f"shapes differ: {_some(wrong)}; do the architecture arguments match?")
     return converted
+
+
+def _some(items: list[str]) -> str:
+    """The first five of a list and the number of all."""
+    return ", ".join(items[:5]) + (f", ... ({len(items)} in all)" if len(items) > 5 else "")
 
 
 def _names(network: NCSNpp) -> tuple[dict[str, tuple[str, ...]], set[str]]:

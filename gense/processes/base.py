@@ -37,13 +37,16 @@ class Process:
 
     def rates(self, t: Tensor) -> Coefficients:
         """Return da/dt, db/dt and ds/dt, each shaped like t."""
-        # Forward-mode differentiation needs tensors that are not inference tensors.
-        with torch.inference_mode(False), torch.no_grad():
-            time = t.clone()
-            stacked = torch.func.jvp(
-                lambda u: torch.stack(tuple(self.coefficients(u))), (time,), (torch.ones_like(time),)
-            )
-        return Coefficients(*stacked[1])
+        # One backward pass for each of three scalar functions; torch.func.jvp would import a compiler for seconds
+        with torch.inference_mode(False), torch.enable_grad():
+            time = t.detach().clone().requires_grad_()
+            rates = []
+            for value in self.coefficients(time):
+                if value.requires_grad:
+                    rates.append(torch.autograd.grad(value.sum(), time, retain_graph=True)[0])
+                else:
+                    rates.append(torch.zeros_like(t))
+        return Coefficients(*rates)
 
     def diffusion(self, t: Tensor) -> Tensor:
         """Return g(t) >= 0 of the forward SDE that has these marginals: g^2 = +-2 (s ds - (da/a) s^2).

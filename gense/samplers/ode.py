@@ -43,7 +43,7 @@ def heun(field: Field, x: Tensor, times: Tensor, *, callback: Callback | None = 
 
     The last step keeps clear of the end of the path, as explained above. Its error is of second order in the step, and
     being the only one of its kind it leaves the whole method at second order. For Heun's rule on every step use
-    `odeint(method="heun2")`. Arguments: see `euler`.
+    `odeint(solver="heun2")`. Arguments: see `euler`.
     """
     for index, t, t_next, last in intervals(times):
         dt = float(t_next - t)
@@ -85,7 +85,7 @@ def odeint(
     x: Tensor,
     times: Tensor,
     *,
-    method: str = "dopri5",
+    solver: str = "dopri5",
     rtol: float = 1e-5,
     atol: float = 1e-5,
     step_limit: int = 1000,
@@ -109,7 +109,7 @@ def odeint(
         field: (x, t) -> dx/dt.
         x: state at times[0], (B, *shape).
         times: grid, (steps + 1,).
-        method: fixed: "euler", "midpoint", "heun2", "heun3", "rk4"; adaptive: "dopri5", "dopri8", "bosh3",
+        solver: fixed: "euler", "midpoint", "heun2", "heun3", "rk4"; adaptive: "dopri5", "dopri8", "bosh3",
             "adaptive_heun", "scipy:RK45", "scipy:RK23", "scipy:DOP853".
         rtol: relative tolerance of adaptive methods, > 0, on the root mean square over the whole batch.
         atol: absolute tolerance of adaptive methods, > 0.
@@ -120,11 +120,11 @@ def odeint(
         The state at times[-1], (B, *shape).
 
     Raises:
-        ValueError: unknown method, a tolerance or limit that is not > 0, or a bad grid.
+        ValueError: unknown solver, a tolerance or limit that is not > 0, or a bad grid.
         RuntimeError: the step limit is used up, or the solver gives up because the state or the step is not finite.
     """
-    if method not in FIXED and method not in ADAPTIVE:
-        raise ValueError(f"method={method!r}: expected one of {', '.join([*FIXED, *ADAPTIVE])}")
+    if solver not in FIXED and solver not in ADAPTIVE:
+        raise ValueError(f"solver={solver!r}: expected one of {', '.join([*FIXED, *ADAPTIVE])}")
     if not (rtol > 0 and atol > 0 and step_limit > 0):
         raise ValueError(f"rtol={rtol}, atol={atol}, step_limit={step_limit}: need all > 0")
     # not at the top, because it loads scipy, which takes longer than the whole of this library; and outside of
@@ -134,15 +134,15 @@ def odeint(
 
     steps = list(intervals(times))
     grid = torch.stack([steps[0][1], *(t_next for _, _, t_next, _ in steps)]).to(x.device)
-    calls_per_step = ADAPTIVE.get(method)
+    calls_per_step = ADAPTIVE.get(solver)
     if calls_per_step is not None:
         grid = grid[[0, -1]]
     # besides its steps a method evaluates the first slope, a probe for the first step size and, last, dense output
     walk = _Walk(field, x, grid, calls_per_step and calls_per_step * step_limit + 5, callback)
-    library, _, name = method.rpartition(":")
+    library, _, name = solver.rpartition(":")
     options: dict[str, object] = {}
     if library:
-        method = "scipy_solver"
+        solver = "scipy_solver"
         options["solver"] = name
         walk.begin(grid[0], x)
     else:
@@ -154,7 +154,7 @@ def odeint(
         with warnings.catch_warnings():
             # torchdiffeq passes min_step to every scipy solver, and these warn that they have none
             warnings.filterwarnings("ignore", message=".*`min_step`", category=UserWarning)
-            states = torchdiffeq.odeint(walk, state, grid, rtol=rtol, atol=atol, method=method, options=options)
+            states = torchdiffeq.odeint(walk, state, grid, rtol=rtol, atol=atol, method=solver, options=options)
     except AssertionError as error:  # torchdiffeq's way to report a state or a step size that is not finite
         raise RuntimeError(f"odeint: {name} failed after {walk.calls} field evaluations") from error
     if len(states) < len(grid):

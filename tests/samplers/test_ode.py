@@ -28,7 +28,7 @@ def spiral_end(x, t, t_end):
 
 
 def fixed(method):
-    return lambda field, x, times: odeint(field, x, times, method=method)
+    return lambda field, x, times: odeint(field, x, times, solver=method)
 
 
 ORDERS = {
@@ -68,7 +68,7 @@ def test_adaptive_methods_meet_their_tolerance_and_stay_inside(method):
         return spiral(x, t)
 
     x = torch.randn(2, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    result = odeint(field, x, torch.tensor([1.0, 0.6, 0.03], dtype=torch.float64), method=method, rtol=1e-5, atol=1e-5)
+    result = odeint(field, x, torch.tensor([1.0, 0.6, 0.03], dtype=torch.float64), solver=method, rtol=1e-5, atol=1e-5)
     assert result.dtype == torch.complex64
     torch.testing.assert_close(result, spiral_end(x, 1.0, 0.03), rtol=2e-4, atol=2e-4)
     assert max(times_seen) <= 1.0
@@ -80,7 +80,7 @@ def test_adaptive_methods_land_on_the_end(method):
     """Every method is exact for dx/dt = t, unless it steps over the end, where t is held, and interpolates back."""
     x = torch.ones(1, 4, dtype=torch.float64)
     result = odeint(
-        lambda x, t: t * torch.ones_like(x), x, torch.tensor([1.0, 0.3], dtype=torch.float64), method=method
+        lambda x, t: t * torch.ones_like(x), x, torch.tensor([1.0, 0.3], dtype=torch.float64), solver=method
     )
     torch.testing.assert_close(result, x + (0.3**2 - 1) / 2, rtol=0, atol=1e-12)
 
@@ -94,7 +94,7 @@ def test_adaptive_methods_never_look_past_the_end(method):
         times_seen.append(float(t))
         return 1e-3 * torch.ones_like(x)
 
-    result = odeint(field, torch.ones(1, 4), torch.tensor([1.0, 0.5]), method=method)
+    result = odeint(field, torch.ones(1, 4), torch.tensor([1.0, 0.5]), solver=method)
     assert min(times_seen) >= 0.5
     torch.testing.assert_close(result, torch.full((1, 4), 1 - 0.5e-3))
 
@@ -161,12 +161,12 @@ def test_scipy_method_equals_scipy_and_dopri5_does_not():
     times = torch.tensor([1.0, 0.03], dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        result = odeint(field, x, times, method="scipy:RK45", rtol=1e-3, atol=1e-3)
+        result = odeint(field, x, times, solver="scipy:RK45", rtol=1e-3, atol=1e-3)
     assert calls == expected_calls
     assert distance(result, expected) < 1e-6
-    other = odeint(field, x, times, method="dopri5", rtol=1e-3, atol=1e-3)
+    other = odeint(field, x, times, solver="dopri5", rtol=1e-3, atol=1e-3)
     assert distance(other, expected) > 1e-4
-    exact = odeint(field, x, times, method="dopri8", rtol=1e-7, atol=1e-7)
+    exact = odeint(field, x, times, solver="dopri8", rtol=1e-7, atol=1e-7)
     assert distance(other, exact) < 0.1
     assert distance(expected, exact) < 0.1
 
@@ -176,7 +176,7 @@ def test_odeint_reports_accepted_steps(method):
     x = torch.randn(2, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     times = torch.tensor([1.0, 0.7, 0.2, 0.0], dtype=torch.float64)
     steps = []
-    result = odeint(spiral, x, times, method=method, callback=steps.append)
+    result = odeint(spiral, x, times, solver=method, callback=steps.append)
     assert [step.index for step in steps] == list(range(len(steps)))
     assert torch.equal(steps[0].x, x)
     assert torch.equal(steps[-1].x_next, result)
@@ -195,7 +195,7 @@ def test_odeint_reports_accepted_steps(method):
 
 def test_scipy_method_reports_one_step():
     x, steps = torch.ones(1, 3), []
-    result = odeint(lambda x, t: -x, x, torch.tensor([0.0, 1.0]), method="scipy:RK45", callback=steps.append)
+    result = odeint(lambda x, t: -x, x, torch.tensor([0.0, 1.0]), solver="scipy:RK45", callback=steps.append)
     (step,) = steps
     assert (float(step.t), float(step.t_next)) == (0.0, 1.0)
     assert torch.equal(step.x_next, result)
@@ -211,7 +211,7 @@ def test_step_limit_bounds_the_calls(method):
         return torch.sin(1000 * t) * 1000 * x
 
     with pytest.raises(RuntimeError, match="step_limit"):
-        odeint(field, torch.ones(1, 3), torch.tensor([0.0, 1.0]), method=method, step_limit=20)
+        odeint(field, torch.ones(1, 3), torch.tensor([0.0, 1.0]), solver=method, step_limit=20)
     assert calls <= 20 * ADAPTIVE[method] + 5
 
 
@@ -221,21 +221,21 @@ def test_a_singular_end_is_an_error_not_nan(method):
         return (x - x) / (t - t) if t < 1e-3 else -x
 
     with pytest.raises(RuntimeError, match="odeint"):
-        odeint(field, torch.ones(1, 3), torch.tensor([1.0, 0.5, 0.0]), method=method)
+        odeint(field, torch.ones(1, 3), torch.tensor([1.0, 0.5, 0.0]), solver=method)
 
 
 def test_odeint_follows_the_gradient():
     x = torch.ones(1, 3, dtype=torch.float64, requires_grad=True)
     for method in ("rk4", "dopri5"):
         times = torch.linspace(0, 1, 21, dtype=torch.float64)
-        (gradient,) = torch.autograd.grad(odeint(lambda x, t: -x, x, times, method=method).sum(), x)
+        (gradient,) = torch.autograd.grad(odeint(lambda x, t: -x, x, times, solver=method).sum(), x)
         torch.testing.assert_close(gradient, torch.full_like(x, math.exp(-1)), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"method": "RK45"}, "method='RK45': expected one of euler"),
+        ({"solver": "RK45"}, "solver='RK45': expected one of euler"),
         ({"rtol": 0.0}, "rtol=0.0"),
         ({"atol": -1.0}, "atol=-1.0"),
         ({"step_limit": 0}, "step_limit=0"),

@@ -1,0 +1,95 @@
+"""Training losses on waveforms: what they measure, and that their gradients are sane."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gense.losses import SISDRLoss, SpectralLoss, WaveLoss
+from gense.metrics import pesq, si_sdr
+from gense.perceptual import PerceptualLoss
+
+LOSSES: list[WaveLoss] = [SpectralLoss(), SISDRLoss(), PerceptualLoss()]
+
+
+@pytest.fixture(scope="module")
+def pair(clip) -> tuple[torch.Tensor, torch.Tensor]:
+    """(noisy, clean), (2, S) each: 2 s of the demo clip, and the same in reverse order of time."""
+    noisy, clean = (torch.from_numpy(wav[16000:48000].copy()) for wav in (clip.noisy, clip.clean))
+    return torch.stack([noisy, noisy.flip(0)]), torch.stack([clean, clean.flip(0)])
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_a_worse_estimate_costs_more_and_the_truth_costs_least(loss, pair) -> None:
+    noisy, clean = pair
+    costs = [float(loss(clean + share * (noisy - clean), clean)) for share in (0.0, 0.1, 0.3, 1.0)]
+    assert costs == sorted(costs)
+    assert costs[0] < costs[1] < costs[3]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_gradients_are_finite_even_at_the_truth_and_at_silence(loss, pair) -> None:
+    noisy, clean = pair
+    for estimate, target in ((noisy, clean), (clean, clean), (0 * noisy, clean), (noisy, 0 * clean)):
+        estimate = estimate.clone().requires_grad_()
+        loss(estimate, target).backward()
+        assert torch.isfinite(estimate.grad).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_a_step_along_the_gradient_lowers_the_loss(loss, pair) -> None:
+    noisy, clean = pair
+    estimate = noisy.clone().requires_grad_()
+    before = loss(estimate, clean)
+    before.backward()
+    step = 1e-3 * noisy.norm() / estimate.grad.norm()
+    assert loss((estimate - step * estimate.grad).detach(), clean) < before
+
+
+def test_si_sdr_is_the_metric_with_its_sign_changed_up_to_the_ceiling(pair) -> None:
+    noisy, clean = pair
+    expected = np.mean([si_sdr(e.numpy(), c.numpy()) for e, c in zip(noisy, clean, strict=True)])
+    assert float(SISDRLoss()(noisy, clean)) == pytest.approx(-expected, abs=0.05)
+    assert float(SISDRLoss(ceiling=20.0)(clean, clean)) == pytest.approx(-20.0, abs=0.01)
+
+
+def test_pauses_do_not_count(pair) -> None:
+    noisy, clean = pair
+    silenced = torch.stack([clean[0], 0 * clean[1]])
+    for loss in (SISDRLoss(), PerceptualLoss()):
+        torch.testing.assert_close(loss(noisy, silenced), loss(noisy[:1], clean[:1]))
+
+
+def mapped(raw: float) -> float:
+    """MOS-LQO of a raw score (ITU-T P.862.2)."""
+    return 0.999 + 4.0 / (1.0 + math.exp(-1.3669 * raw + 3.8224))
+
+
+def test_the_perceptual_model_agrees_with_pesq(clip) -> None:
+    """Against the standard's own code at several noise levels; it has no time alignment, so it is near, not equal."""
+    loss, clean = PerceptualLoss(), clip.clean
+    for share in (1.0, 0.3, 0.1, 0.03):
+        wav = clean + share * (clip.noisy - clean)
+        raw = 4.5 - float(loss(torch.from_numpy(wav)[None], torch.from_numpy(clean.copy())[None]))
+        assert mapped(raw) == pytest.approx(pesq(wav, clean, clip.sample_rate), abs=0.25), share
+
+
+def test_the_perceptual_model_agrees_with_pesq_on_real_speech(data_dir) -> None:
+    from gense.data import Pairs
+
+    loss, ours, theirs = PerceptualLoss(), [], []
+    for clean, noisy in Pairs(str(data_dir / "val_pairs"), 16000, limit=8):
+        for share in (1.0, 0.2):
+            wav = clean + share * (noisy - clean)
+            ours.append(mapped(4.5 - float(loss(wav[None], clean[None]))))
+            theirs.append(pesq(wav.numpy(), clean.numpy(), 16000))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.98
+    assert np.mean(np.abs(np.subtract(ours, theirs))) < 0.1
+
+
+def test_the_perceptual_model_knows_one_rate() -> None:
+    with pytest.raises(ValueError, match="defined at 16000 Hz only"):
+        PerceptualLoss(sample_rate=48000)
