@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gense.losses import SISDRLoss, SpectralLoss, WaveLoss
+from gense.losses import PerceptualLoss, SISDRLoss, SpectralLoss, WaveLoss
 from gense.metrics import pesq, si_sdr
-from gense.perceptual import PerceptualLoss
 
 LOSSES: list[WaveLoss] = [SpectralLoss(), SISDRLoss(), PerceptualLoss()]
 

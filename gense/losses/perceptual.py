@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from gense.losses import WaveLoss
+from gense.losses.base import WaveLoss
 
 # ITU-T P.862, table of Bark bands at 16 kHz: bins in the band, centre and width in Bark, correction of its power
 # density, and absolute threshold of hearing as a power.
@@ -71,9 +71,9 @@ class PerceptualLoss(WaveLoss):
         if sample_rate != 16000:
             raise ValueError(f"sample_rate={sample_rate}: the wide-band model is defined at 16000 Hz only")
         self.weight = weight
-        band = torch.arange(len(_BINS)).repeat_interleave(torch.tensor(_BINS))
+        band = [index for index, bins in enumerate(_BINS) for _ in range(bins)]
         matrix = torch.zeros(len(_BINS), _FRAME // 2 + 1)
-        matrix[band, torch.arange(len(band))] = _POWER_SCALE * torch.tensor(_CORRECTION)[band]
+        matrix[band, list(range(len(band)))] = _POWER_SCALE * torch.tensor([_CORRECTION[index] for index in band])
         matrix[:, 0] = 0.0  # the model leaves out the mean
         centre = torch.tensor(_CENTRE)
         low = (6.0 / (centre + 2.0)).clamp(max=2.0) ** 0.15  # steeper growth of loudness below 4 Bark
