@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from gense import Enhancer, Sampling, samplers
 from gense.checkpoints import convert_sgmse
 from gense.checkpoints.build import build
 from gense.checkpoints.folder import load_strict
-from tests.parity.fixtures import FOLDER, Parity, as_complex, load_parity, relative_error
+from tests.parity.fixtures import FOLDER, Parity, as_complex, load_parity, recorded_noise, relative_error
 
 BOUND = 1e-4
 
@@ -42,12 +41,6 @@ def published(fixture: Parity, *, average: bool = True) -> Enhancer:
 
 def recorded(fixture: Parity) -> list[Tensor]:
     return list(as_complex(fixture.tensors["noise"]))
-
-
-def by_rule(seed: int, count: int, shape: tuple[int, ...]) -> list[Tensor]:
-    """The draws of a fixture that stores the rule instead of the noise."""
-    draws = [np.random.RandomState(seed + k).standard_normal((*shape, 2)) for k in range(count)]
-    return [as_complex(torch.from_numpy((draw * np.sqrt(0.5)).astype(np.float32))) for draw in draws]
 
 
 @pytest.mark.parametrize("average", [True, False])
@@ -77,7 +70,7 @@ def test_a_downloaded_checkpoint_enhances_as_published(name: str) -> None:
     assert model.head.sampling == Sampling(
         "predictor_corrector", steps=30, options={"snr": 0.5, "corrector_steps": 1}
     )
-    noise = by_rule(fixture.config["noise_seed"], 7, (1, 1, 256, 64))
+    noise = recorded_noise(fixture.config["noise_seed"], 7, 1, 1, 256, 64)
     sampling = gense.Sampling("predictor_corrector", steps=3, options={"snr": 0.5, "corrector_steps": 1})
     wav = fixture.tensors["audio_in"]
     out = model.enhance(wav, sampling=sampling, noise=gense.samplers.replay(noise))

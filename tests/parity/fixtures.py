@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -56,7 +57,17 @@ def load_parity(name: str) -> Parity:
     }
     if not any(groups.values()):
         raise FileNotFoundError(f"parity fixture {name!r} has no tensors.safetensors, inputs or outputs in {folder}")
-    return Parity(name=name, folder=folder, config=json.loads((folder / "config.json").read_text()), **groups)
+    config = json.loads((folder / "config.json").read_text())
+    if "noise_shape" in config:
+        draws = recorded_noise(config["noise_seed"], *config["noise_shape"])
+        groups["tensors"]["noise"] = torch.view_as_real(torch.stack(draws))
+    return Parity(name=name, folder=folder, config=config, **groups)
+
+
+def recorded_noise(seed: int, count: int, *shape: int) -> list[Tensor]:
+    """The complex unit noise that a fixture's `noise_rule` describes, which therefore need not be stored."""
+    draws = (np.random.RandomState(seed + k).standard_normal((*shape, 2)) for k in range(count))
+    return [as_complex(torch.from_numpy((draw * np.sqrt(0.5)).astype(np.float32))) for draw in draws]
 
 
 def as_complex(tensor: Tensor) -> Tensor:
