@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py $(IN)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
