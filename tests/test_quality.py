@@ -36,7 +36,7 @@ def test_real_speech_gets_better(enhancer, data_dir) -> None:
     means = {name: statistics.fmean(values) for name, values in gains.items()}
     assert means["pesq"] > 0.1
     assert means["estoi"] > 0.02
-    assert means["si_sdr"] > 2.0
+    assert means["si_sdr"] > 1.0
 
 
 def test_clean_speech_stays_what_it_is(enhancer, clip) -> None:

@@ -24,7 +24,7 @@ SAMPLERS = [
 ]
 VARIANTS = [
     *((name, {}) for name in SAMPLERS),
-    ("odeint", {"method": "rk4"}),
+    ("odeint", {"solver": "rk4"}),
     ("euler_maruyama", {"churn": 0.5, "step_size": 0.2}),
     ("predictor_corrector", {"corrector_steps": 2, "correct": "langevin"}),
     ("predictor_corrector", {"corrector_steps": 0}),
@@ -106,7 +106,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_number_of_calls(name):
-    _, field = run(name, {"method": "rk4"} if name == "odeint" else {}, prior())
+    _, field = run(name, {"solver": "rk4"} if name == "odeint" else {}, prior())
     assert field.calls == CALLS[name]
 
 
