@@ -118,7 +118,7 @@ def test_a_placeholder_takes_anything_and_keeps_nothing(opcodes: bytes, tmp_path
 
 
 def test_the_published_kind_of_reference_is_read_and_its_package_is_not_imported() -> None:
-    checkpoint = read_checkpoint(FOLDER / "sgmse_ckpt_small" / "model_with_class_reference.ckpt")
+    checkpoint = read_checkpoint(FOLDER / "sgmse_ckpt_small" / "model.ckpt")
     assert checkpoint["hyper_parameters"]["data_module_cls"] is Reference
     assert "sgmse" not in sys.modules
 

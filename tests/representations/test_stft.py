@@ -9,6 +9,7 @@ from gense.representations import CompressedSTFT
 from tests.parity.fixtures import as_complex, load_parity, relative_error
 
 NAMES = {"spec_factor": "factor", "spec_abs_exponent": "exponent", "transform_type": "transform"}
+EVERY = 5  # the recordings hold every fifth frame
 CASES = ["16k", "16k_reflect", "16k_exact", "48k", "16k_log", "16k_sqrthann_e1"]
 
 
@@ -31,10 +32,10 @@ def test_published_spectrograms_and_round_trips(parity, case: str) -> None:
     plain = stft.spectrogram(wav)
     assert encoded.shape == (1, 1, info["bins"], info["padded_frames"])
     assert relative_error(plain[..., :3], as_complex(fixed[f"{case}.stft_frames_0_3"])) < 1e-6
-    assert relative_error(encoded[0, ..., :frames], as_complex(fixed[f"{case}.compressed"])) < 1e-6
+    assert relative_error(encoded[0, ..., :frames:EVERY], as_complex(fixed[f"{case}.compressed"])) < 1e-6
     if frames < info["padded_frames"]:
         tail = as_complex(fixed[f"{case}.padded_tail"])
-        torch.testing.assert_close(encoded[..., frames:], tail, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(encoded[..., frames::EVERY], tail, rtol=1e-5, atol=1e-6)
     decoded = stft.decode(encoded, wav.shape[-1])
     assert relative_error(decoded[0], fixed[f"{case}.roundtrip"]) < 1e-5
 
