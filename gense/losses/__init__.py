@@ -2,7 +2,8 @@
 
 from gense.losses.base import WaveLoss
 from gense.losses.perceptual import PerceptualLoss
+from gense.losses.quality import QualityLoss
 from gense.losses.sisdr import SISDRLoss
 from gense.losses.spectral import SpectralLoss
 
-__all__ = ["PerceptualLoss", "SISDRLoss", "SpectralLoss", "WaveLoss"]
+__all__ = ["PerceptualLoss", "QualityLoss", "SISDRLoss", "SpectralLoss", "WaveLoss"]
