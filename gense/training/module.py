@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gense.enhancer import Enhancer
 from gense.metrics import evaluate_pair
+from gense.training.initial import start_from
 from gense.types import Batch
 
 
@@ -25,6 +26,7 @@ class EnhancerModule(lightning.LightningModule):
         final_share: share of the learning rate left at the last step of a cosine decay over the whole training;
             1 keeps it constant.
         metrics: validation metrics, names known to `gense.metrics.evaluate_pair`.
+        initial: model whose weights training begins from, or a dict from parts to models, see `start_from`.
     """
 
     def __init__(
@@ -35,10 +37,13 @@ class EnhancerModule(lightning.LightningModule):
         warmup_steps: int = 0,
         final_share: float = 1.0,
         metrics: tuple[str, ...] = ("pesq", "estoi", "si_sdr"),
+        initial: str | dict[str, str] | None = None,
     ):
         super().__init__()
         self.enhancer, self.optimizer, self.metrics = enhancer, optimizer, metrics
         self.warmup_steps, self.final_share = warmup_steps, final_share
+        if initial is not None:
+            start_from(enhancer, initial)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.enhancer.loss(batch)

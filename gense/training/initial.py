@@ -1,0 +1,43 @@
+"""Training that begins from the weights of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+
+from gense.checkpoints.load import load_enhancer
+from gense.enhancer import Enhancer
+
+
+@torch.no_grad()
+def start_from(enhancer: Enhancer, sources: str | Mapping[str, str]) -> None:
+    """Copy weights of other models into an enhancer: every tensor that has the same name and shape in both.
+
+    What the other model lacks, or has in another shape, keeps its fresh values, so that a network may start from one
+    with fewer inputs or without time. What was copied and what was not is printed.
+
+    Args:
+        enhancer: changed in place.
+        sources: a model as `gense.load` takes it, whose head goes into the enhancer's; or a dict from the dotted name
+            of a part, such as "head.stages.denoised", to the model whose head goes there.
+
+    Raises:
+        ValueError: the enhancer has no such part, or nothing of the other model fits.
+    """
+    for part, source in ({"head": sources} if isinstance(sources, str) else sources).items():
+        try:
+            target = enhancer.get_submodule(part).state_dict()
+        except AttributeError as error:
+            raise ValueError(f"the enhancer has no part {part!r}: {error}") from error
+        given = load_enhancer(source).head.state_dict()
+        fitting = [name for name, value in given.items() if name in target and target[name].shape == value.shape]
+        if not fitting:
+            raise ValueError(f"nothing of {source} fits {part}: no weight has the same name and shape")
+        for name in fitting:
+            target[name].copy_(given[name])
+        fresh = sorted(target.keys() - set(fitting))
+        rank_zero_info(
+            f"{part}: {len(fitting)} of {len(target)} tensors from {source}; fresh: {', '.join(fresh) or 'none'}"
+        )
