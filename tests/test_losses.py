@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from gense.losses import PerceptualLoss, QualityLoss, SISDRLoss, SpectralLoss, WaveLoss
+from gense.losses import PerceptualLoss, QualityLoss, SISDRLoss, SpectralLoss, WaveformLoss, WaveLoss
+from gense.losses.quality import QualityNetwork, read_weights
 from gense.metrics import pesq, si_sdr
 from gense.metrics.dnsmos import load_session
 from gense.metrics.dnsmos import windows as dnsmos_windows
 
-LOSSES: list[WaveLoss] = [SpectralLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss()]
+LOSSES: list[WaveLoss] = [SpectralLoss(), WaveformLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss()]
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +59,11 @@ def test_si_sdr_is_the_metric_with_its_sign_changed_up_to_the_ceiling(pair) -> N
 
 
 def test_the_quality_network_scores_as_dnsmos_does(clip) -> None:
-    network = QualityLoss()
+    network = QualityNetwork(read_weights())
     for wav in (clip.clean, clip.noisy):
         window = dnsmos_windows(wav)[0]
         expected = load_session().run(None, {"input_1": window[None]})[0]
-        np.testing.assert_allclose(network.scores(torch.from_numpy(window)[None]).numpy(), expected, atol=2e-4)
+        np.testing.assert_allclose(network(torch.from_numpy(window)[None]).numpy(), expected, atol=2e-4)
 
 
 def test_scores_beyond_those_of_the_target_earn_nothing(pair) -> None:

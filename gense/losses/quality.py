@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gense.losses.base import WaveLoss
 
@@ -25,10 +25,10 @@ class QualityLoss(WaveLoss):
     The mean over speech, background and overall quality (P.835, Reddy et al. 2022) of max(0, clean - estimate), in
     the network's raw units, about one point each. What already scores like the target gives no gradient, so that the
     enhancer is not paid for scores beyond real speech; neither do targets under -50 dB of full scale, pauses between
-    words. It needs the packages `onnx` and `speechmos`, the second for the weights.
+    words.
 
-    The network ends in a maximum over all positions, so that a crop scores like the same crop repeated to the nine
-    seconds for which DNSMOS was made.
+    The first call reads the network's weights, with the packages `onnx` and `speechmos`: a model that was trained with
+    this loss loads without them.
 
     Args:
         weight: factor in the sum of losses.
@@ -36,17 +36,40 @@ class QualityLoss(WaveLoss):
         sample_rate: must be 16000.
 
     Raises:
-        ImportError: `onnx` or `speechmos` is not installed.
+        ImportError: on the first call, `onnx` or `speechmos` is not installed.
         ValueError: another rate, or items < 1.
     """
 
-    def __init__(self, *, weight: float = 0.1, items: int = 2, sample_rate: int = 16000):
+    def __init__(self, *, weight: float = 0.03, items: int = 2, sample_rate: int = 16000):
         super().__init__()
         if sample_rate != 16000 or items < 1:
             raise ValueError(f"sample_rate={sample_rate}, items={items}: DNSMOS works at 16000 Hz, on 1 item or more")
         self.weight, self.items = weight, items
-        weights = read_weights()
-        transform = torch.cat([weights.pop(f"time2freq/stft-{part}/kernel:0")[..., 0] for part in ("real", "imag")])
+        self.network: QualityNetwork | None = None
+
+    def forward(self, estimate: Tensor, clean: Tensor) -> Tensor:
+        if self.network is None:
+            self.network = QualityNetwork(read_weights()).to(clean.device)
+        with torch.no_grad():
+            goal = self.network(clean[: self.items])
+            audible = (clean[: self.items].square().mean(-1) > 1e-5).to(goal)
+        short = F.relu(goal - self.network(estimate[: self.items])).mean(dim=1)
+        return (short * audible).sum() / audible.sum().clamp(min=1.0)
+
+
+class QualityNetwork(nn.Module):
+    """The network of DNSMOS P.835 (Reddy et al. 2022), differentiable with respect to its input.
+
+    It ends in a maximum over all positions, so that a crop scores like the same crop repeated to the nine seconds for
+    which it was made.
+
+    Args:
+        weights: tensors by their name in the published ONNX file.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]):
+        super().__init__()
+        transform = torch.cat([weights[f"time2freq/stft-{part}/kernel:0"][..., 0] for part in ("real", "imag")])
         self.register_buffer("transform", transform, persistent=False)
         for name in _CONVOLUTIONS:
             self.register_buffer(f"{name}_kernel", weights[f"{name}/kernel:0"], persistent=False)
@@ -57,7 +80,7 @@ class QualityLoss(WaveLoss):
             self.register_buffer(f"{name}_kernel", kernel.T.contiguous(), persistent=False)
             self.register_buffer(f"{name}_bias", weights[f"{stem}BiasAdd/ReadVariableOp/resource:0"], persistent=False)
 
-    def scores(self, wav: Tensor) -> Tensor:
+    def forward(self, wav: Tensor) -> Tensor:
         """Raw scores (B, 3) of (B, S) at 16 kHz: speech, background, overall."""
         frames = wav.unfold(-1, _FRAME, _HOP) @ self.get_buffer("transform").T
         real, imaginary = frames.chunk(2, dim=-1)
@@ -76,13 +99,6 @@ class QualityLoss(WaveLoss):
             if name != _DENSE[-1]:
                 x = F.relu(x)
         return x
-
-    def forward(self, estimate: Tensor, clean: Tensor) -> Tensor:
-        with torch.no_grad():
-            goal = self.scores(clean[: self.items])
-            audible = (clean[: self.items].square().mean(-1) > 1e-5).to(goal)
-        short = F.relu(goal - self.scores(estimate[: self.items])).mean(dim=1)
-        return (short * audible).sum() / audible.sum().clamp(min=1.0)
 
 
 def read_weights() -> dict[str, Tensor]:
