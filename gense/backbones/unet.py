@@ -80,6 +80,13 @@ class Level(nn.ModuleList):
         return x
 
 
+def _embedding(dim: int, scale: float) -> nn.Sequential:
+    """Sinusoids and two linear layers, each with the activation that follows it: (B,) -> (B, dim)."""
+    return nn.Sequential(
+        SinusoidalEmbedding(dim, scale=scale), nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU()
+    )
+
+
 class UNet(Backbone):
     """U-Net of residual blocks on patches of complex spectrograms, with attention at its deepest level.
 
@@ -94,10 +101,14 @@ class UNet(Backbone):
         blocks: residual blocks per level on the way down; the way up has as many.
         patch: bins and frames folded into channels at the input.
         time_dim: size of the time features; 0 for a network without time.
+        times: 1 for the time t (B,) of the state, 2 for times (B, 2): that of the state and the one to which an average
+            velocity leads. The second enters by its distance from the first, and at the start not at all.
+        time_scale: fastest of the sinusoids of time, radians per unit of time. Networks that are differentiated with
+            respect to time want far less than the default (Lu and Song 2025).
 
     Raises:
-        ValueError: on calling, if the number of inputs is another, or bins or frames are no multiple of
-            patch * 2^(levels - 1).
+        ValueError: times is not 1 or 2, or 2 without time features; on calling, if the number of inputs or of times is
+            another, or bins or frames are no multiple of patch * 2^(levels - 1).
     """
 
     def __init__(
@@ -108,14 +119,20 @@ class UNet(Backbone):
         blocks: int = 2,
         patch: tuple[int, int] = (2, 2),
         time_dim: int = 128,
+        times: int = 1,
+        time_scale: float = 1000.0,
     ):
         super().__init__()
+        if times not in (1, 2) or (times == 2 and not time_dim):
+            raise ValueError(f"times={times}, time_dim={time_dim}: expected 1 or 2 times, and features for a second")
         self.inputs, self.patch, self.levels = inputs, (patch[0], patch[1]), len(channels)
         area = patch[0] * patch[1]
-        self.time = nn.Sequential(
-            SinusoidalEmbedding(time_dim), nn.Linear(time_dim, time_dim), nn.SiLU(), nn.Linear(time_dim, time_dim),
-            nn.SiLU(),
-        ) if time_dim else None
+        self.time = _embedding(time_dim, time_scale) if time_dim else None
+        self.span = _embedding(time_dim, time_scale) if times == 2 else None
+        if self.span is not None:
+            # Silent at first: the network starts as one of a single time, whose weights it can take over
+            for parameter in self.span[-2].parameters():
+                nn.init.zeros_(parameter)
         self.stem = nn.Conv2d(3 * inputs * area, channels[0], 3, padding=1)
         self.down, self.shrink, self.grow, self.up = (nn.ModuleList() for _ in range(4))
         for level, width in enumerate(channels):
@@ -131,6 +148,20 @@ class UNet(Backbone):
         self.head = nn.Conv2d(channels[0], 2 * (inputs + 1) * area, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _embed(self, t: Tensor | None, batch: int) -> Tensor | None:
+        """Features of the times, (B, time_dim)."""
+        if self.time is None:
+            return None
+        if t is None:
+            raise ValueError("t is None: this U-Net has time_dim > 0 and needs the time of each item")
+        if self.span is None:
+            if t.shape != (batch,):
+                raise ValueError(f"t has shape {tuple(t.shape)}: this U-Net has times=1 and needs ({batch},)")
+            return self.time(t)
+        if t.shape != (batch, 2):
+            raise ValueError(f"t has shape {tuple(t.shape)}: this U-Net has times=2 and needs ({batch}, 2)")
+        return self.time(t[:, 0]) + self.span(t[:, 0] - t[:, 1])
 
     def _fold(self, spectra: Tensor) -> Tensor:
         """(B, K, F, T) complex -> (B, 3 K area, F / p, T / q) in channels-last memory."""
@@ -159,11 +190,7 @@ class UNet(Backbone):
             multiple = patch * 2 ** (self.levels - 1)
             if size % multiple:
                 raise ValueError(f"{size} {name}: this U-Net needs a multiple of {multiple}; see frames_multiple")
-        time = None
-        if self.time is not None:
-            if t is None:
-                raise ValueError("t is None: this U-Net has time_dim > 0 and needs the time of each item")
-            time = self.time(t)
+        time = self._embed(t, x.shape[0])
         h = self.stem(self._fold(spectra))
         skips = []
         for level in range(self.levels):

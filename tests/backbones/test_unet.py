@@ -76,6 +76,32 @@ def test_it_works_without_time_and_on_the_meta_device() -> None:
         assert all(p.is_meta for p in UNet().parameters())
 
 
+def test_a_second_time_matters_once_trained_and_leaves_the_other_weights_their_names() -> None:
+    one, two = network(), UNet(channels=(8, 16), blocks=1, time_dim=16, times=2)
+    missing, unexpected = two.load_state_dict(one.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith("span.") for name in missing)
+    (x, y), t = spectra(2, 2, 1, 16, 16), torch.tensor([0.5, 0.9])
+    for r in (t, torch.zeros(2)):
+        torch.testing.assert_close(two(x, torch.stack([t, r], dim=1), {"noisy": y}), one(x, t, {"noisy": y}))
+    nn.init.normal_(two.span[-2].weight, std=0.1)
+    outs = [two(x, torch.stack([t, r], dim=1), {"noisy": y}) for r in (t, torch.zeros(2))]
+    assert not torch.allclose(*outs, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("times", "t"), [(1, torch.ones(2, 2)), (2, torch.ones(2)), (2, torch.ones(2, 3))])
+def test_the_wrong_number_of_times_is_refused(times, t) -> None:
+    x, y = spectra(2, 2, 1, 16, 16)
+    with pytest.raises(ValueError, match=f"times={times} and needs"):
+        network(times=times)(x, t, {"noisy": y})
+
+
+@pytest.mark.parametrize("settings", [{"times": 3}, {"times": 2, "time_dim": 0}])
+def test_impossible_times_are_refused(settings) -> None:
+    with pytest.raises(ValueError, match="expected 1 or 2 times"):
+        network(**settings)
+
+
 @pytest.mark.parametrize(
     ("shape", "cond", "t", "message"),
     [
