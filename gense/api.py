@@ -186,7 +186,7 @@ def _channels(
             clean = enhancer.enhance(source[None], sampling=sampling, seed=seed, progress=progress)
             if not all(torch.isfinite(bound) for bound in torch.aminmax(clean)):
                 raise ValueError("the result holds NaN: sampling diverged; take the method's own options, and float32")
-            back = audio_io.resample(clean[0].cpu().numpy(), enhancer.sample_rate, rate)
+            back = audio_io.resample(clean[0].cpu().numpy(), enhancer.output_rate, rate)
             out[index] = back[: out.shape[-1]]
     return out
 

@@ -61,6 +61,15 @@ class Plan:
     overlap: int
     starts: tuple[int, ...]
 
+    def at(self, rate_out: int, rate_in: int) -> Plan:
+        """The same cuts counted in samples of another rate; starts and overlaps must come out whole."""
+
+        def scaled(samples: int) -> int:
+            return -(-samples * rate_out // rate_in)
+
+        starts = tuple(scaled(start) for start in self.starts)
+        return Plan(scaled(self.samples), scaled(self.length), scaled(self.overlap), starts)
+
     def cut(self, wav: Tensor, start: int) -> Tensor:
         """Return the chunk of (S,) that begins at `start`, (length,), with zeros past the end."""
         piece = wav[start : start + self.length]

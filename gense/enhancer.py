@@ -15,6 +15,7 @@ from gense.losses import WaveLoss
 from gense.representations.base import Representation
 from gense.samplers.types import Noise, Step
 from gense.types import Batch, Condition, Loss, Sampling
+from gense.vocoders.base import Vocoder
 
 
 class Enhancer(nn.Module):
@@ -23,19 +24,25 @@ class Enhancer(nn.Module):
     Args:
         representations: by name; condition `noisy_<name>` is the noisy input in that representation.
         head: what generates the clean features.
+        vocoder: what makes the waveform from them; None leaves it to the representation. Its weights are not trained.
         sample_rate: of the waveforms, Hz.
         level: level to which each input is brought as a whole, and back afterwards.
         chunking: how long inputs are cut; None processes any input whole.
         wave_losses: training losses on the decoded estimate, beside the head's own.
 
+    Attributes:
+        output_rate: of what `enhance` returns, Hz; the vocoder's, without one `sample_rate`.
+
     Raises:
-        ValueError: the head reads or predicts a representation that is not there, or one has another rate.
+        ValueError: the head reads or predicts a representation that is not there, one has another rate, or the vocoder
+            was made for other features.
     """
 
     def __init__(
         self,
         representations: dict[str, Representation],
         head: Head,
+        vocoder: Vocoder | None = None,
         *,
         sample_rate: int,
         level: Level = Level("peak"),  # noqa: B008 - frozen
@@ -48,13 +55,25 @@ class Enhancer(nn.Module):
                 raise ValueError(
                     f"representation {name!r} works at {representation.sample_rate} Hz, the enhancer at {sample_rate}"
                 )
-        needed = [*(key.removeprefix("noisy_") for key in head.reads), head.target]
+        needed = [*(key.removeprefix("noisy_") for key in head.reads), head.target, *head.targets]
         for name in needed:
             if name not in representations:
                 raise ValueError(f"the head needs representation {name!r}; there are {', '.join(representations)}")
         self.representations = nn.ModuleDict(representations)
         self.head, self.sample_rate, self.level, self.chunking = head, sample_rate, level, chunking
         self.wave_losses = nn.ModuleList(wave_losses)
+        self.vocoder, self.output_rate = vocoder, sample_rate
+        if vocoder is not None:
+            vocoder.check(self.target.mel)
+            vocoder.requires_grad_(False)
+            self.output_rate = vocoder.sample_rate
+            if self.target.hop_length * self.output_rate % sample_rate:
+                raise ValueError(
+                    f"{self.target.hop_length} samples at {sample_rate} Hz are no whole number of samples at the "
+                    f"vocoder's {self.output_rate} Hz: chunks could not be joined"
+                )
+            if self.wave_losses and self.output_rate != sample_rate:
+                raise ValueError(f"wave_losses work at {sample_rate} Hz, the vocoder at {self.output_rate}")
         self.autocast: torch.dtype | None = None
 
     def _representation(self, name: str) -> Representation:
@@ -77,13 +96,14 @@ class Enhancer(nn.Module):
         """Training loss of a batch: the head's own and, weighted, those on waveforms."""
         scale = self.level.scale(batch.noisy, training=True)
         clean, noisy = batch.clean / scale, batch.noisy / scale
-        loss = self.head.loss({self.head.target: self.target.encode(clean)}, self._conditions(noisy))
+        targets = {name: self._representation(name).encode(clean) for name in self.head.targets}
+        loss = self.head.loss(targets, self._conditions(noisy))
         if not self.wave_losses:
             return loss
         if loss.data is None:
             raise ValueError(f"{type(self.head).__name__} gives no estimate of the data, on which wave_losses work")
         total, parts = loss.total, dict(loss.parts)
-        estimate = self.target.decode(loss.data, clean.shape[-1])
+        estimate = self._decode(loss.data, clean.shape[-1])
         for wave_loss in self.wave_losses:
             value = wave_loss(estimate, clean)
             total = total + wave_loss.weight * value
@@ -116,7 +136,7 @@ class Enhancer(nn.Module):
             progress: called with (chunks done, chunks in all) after each batch of chunks.
 
         Returns:
-            (B, S) on the input's device.
+            (B, ceil(S * output_rate / sample_rate)) on the input's device.
 
         Raises:
             ValueError: wrong shape, no samples, or samples that are not finite.
@@ -136,20 +156,21 @@ class Enhancer(nn.Module):
         # Numbers too small to be brought to a level are silence, too: a generative model would invent something there
         silent = peak < 1e-30
         items, samples = source.shape
-        hop = self.target.hop_length
+        hop, frames = self.target.hop_length, self.target.hop_frames
         chunking = self.chunking or Chunking(samples / self.sample_rate + 4.0)
         plan = chunking.plan(samples, self.sample_rate, hop)
-        out = torch.zeros_like(source)
+        joined = plan.at(self.output_rate, self.sample_rate)
+        out = source.new_zeros(items, joined.samples)
         done, total = 0, items * len(plan.starts)
         for group in plan.groups(items, chunking.batch):
             pieces = torch.stack([plan.cut(source[item], plan.starts[index]) / scale[item] for item, index in group])
-            starts = [plan.starts[index] // hop for _, index in group]
+            starts = [plan.starts[index] // hop * frames for _, index in group]
             draw = noise or samplers.by_frame(seed, starts)
             clean = self._generate(pieces.to(self.device), sampling, draw, callback).to(source.device)
             for (item, index), piece in zip(group, clean, strict=True):
-                start = plan.starts[index]
-                stop = min(start + plan.length, samples)
-                faded = piece * plan.weight(index).to(piece.device)
+                start = joined.starts[index]
+                stop = min(start + joined.length, joined.samples)
+                faded = piece * joined.weight(index).to(piece.device)
                 out[item, start:stop] += faded[: stop - start] * scale[item]
             done += len(group)
             if progress:
@@ -164,4 +185,8 @@ class Enhancer(nn.Module):
         cond = self._conditions(wav)
         with torch.autocast(wav.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             features = self.head.generate(cond, sampling=sampling, noise=noise, callback=callback)
-        return self.target.decode(features, wav.shape[-1])
+        length = -(-wav.shape[-1] * self.output_rate // self.sample_rate)
+        return self._decode(features, length)
+
+    def _decode(self, features: Tensor, length: int) -> Tensor:
+        return self.target.decode(features, length) if self.vocoder is None else self.vocoder(features, length)

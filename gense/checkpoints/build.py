@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from torch import nn
 
 from gense.enhancer import Enhancer
 
 Config = Mapping[str, Any]
+Module = TypeVar("Module", bound=nn.Module)
 _HARMLESS = re.compile(r"[\w+-]*|[+-]?[\d.]+([eE][+-]?\d+)?|gense(\.[A-Za-z_]\w*)+", re.ASCII)
 _BRANCH = re.compile(r"\s*(Parser key|Problem with given class_path '[\w.]+':$)")
 
@@ -46,26 +48,31 @@ def build(config: Config, *, trust: bool = False) -> Enhancer:
     Raises:
         ValueError: an unknown key or a wrong value, with the path to it, or a name outside gense without `trust`.
     """
+    return build_as(Enhancer, config, "enhancer", "the method's configuration", trust=trust)
+
+
+def build_as(kind: type[Module], config: Config, key: str, what: str, *, trust: bool = False) -> Module:
+    """Construct a `kind` from a configuration, as `build` does; `key` and `what` are what messages call it."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     if not trust:
         try:
-            _refuse(_foreign(config, "enhancer"))
+            _refuse(_foreign(config, key))
         except RecursionError:
-            raise ValueError("the method's configuration refers to itself") from None
+            raise ValueError(f"{what} refers to itself") from None
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--enhancer", type=Enhancer)
+    parser.add_argument(f"--{key}", type=kind)
     try:
-        parsed = parser.parse_object({"enhancer": dict(config)})
+        parsed = parser.parse_object({key: dict(config)})
     except ArgumentError as error:  # its causes are a long chain inside the parser
-        raise ValueError(f"the method's configuration is wrong: {one_line(error)}") from None
+        raise ValueError(f"{what} is wrong: {one_line(error)}") from None
     if not trust:
         # A word alone may name a class that the running program has imported from elsewhere
         _refuse(_foreign_classes(parsed.as_dict(), ""))
     try:
-        return parser.instantiate(parsed).enhancer
+        return parser.instantiate(parsed)[key]
     except (ValueError, TypeError) as error:
-        raise ValueError(f"the method's configuration is wrong: {one_line(error)}") from error
+        raise ValueError(f"{what} is wrong: {one_line(error)}") from error
 
 
 def _refuse(found: Iterable[tuple[str, str]]) -> None:

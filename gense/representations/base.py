@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from gense.representations.mel_settings import MelSettings
+
 
 class Representation(nn.Module):
     """A map from waveforms to features, and back where it can.
 
     Attributes:
         sample_rate: of the waveforms, Hz.
-        hop_length: samples per frame.
+        hop_length: samples per frame; more exactly, per `hop_frames` frames.
+        hop_frames: 1, unless encoding changes the sampling rate such that a frame is no whole number of samples.
+        mel: what the features are, where they are a log-mel spectrogram.
     """
 
     sample_rate: int
     hop_length: int
+    hop_frames: int = 1
+    mel: MelSettings | None = None
 
     def encode(self, wav: Tensor) -> Tensor:
         """Turn (B, S) into (B, *feature, T)."""

@@ -2,5 +2,6 @@
 
 from gense.training.ema import EMA
 from gense.training.module import EnhancerModule
+from gense.training.vocoder_module import VocoderModule
 
-__all__ = ["EMA", "EnhancerModule"]
+__all__ = ["EMA", "EnhancerModule", "VocoderModule"]

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from gense.audio import resample
 from gense.enhancer import Enhancer
 from gense.metrics import evaluate_pair
 from gense.training.initial import start_from
@@ -61,10 +62,10 @@ class EnhancerModule(lightning.LightningModule):
         clean, noisy = batch
         # Validation measures what users get: float32, the default sampling, a fixed seed
         with torch.autocast(self.device.type, enabled=False):
-            estimate = self.enhancer.enhance(noisy[None])[0]
-        scores = evaluate_pair(
-            estimate.cpu().numpy(), clean.cpu().numpy(), self.enhancer.sample_rate, metrics=self.metrics
-        )
+            estimate = self.enhancer.enhance(noisy[None])[0].cpu().numpy()
+        rate = self.enhancer.sample_rate
+        estimate = resample(estimate, self.enhancer.output_rate, rate)[: len(clean)]
+        scores = evaluate_pair(estimate, clean.cpu().numpy(), rate, metrics=self.metrics)
         for name, value in scores.items():
             self.log(f"val/{name}", value, prog_bar=True, batch_size=1)
 

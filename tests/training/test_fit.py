@@ -36,6 +36,7 @@ def folder(tmp_path_factory, clip) -> Path:
     (root / "method.yaml").write_text(yaml.safe_dump(method))
     train = yaml.safe_load((source / "train/flowse.yaml").read_text())
     train["model"].update(enhancer="method.yaml", warmup_steps=2, metrics=["si_sdr"])
+    train["data"] = yaml.safe_load((source / "train" / train["data"]).read_text())
     train["data"].update(
         speech=[str(root / "speech")], manifest=None, validation=str(root / "pairs"), seconds=0.5, batch_size=2,
         epoch_size=16, num_workers=0,

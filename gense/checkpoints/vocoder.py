@@ -1,0 +1,173 @@
+"""From the name of a vocoder to a module that is ready for use."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gense.checkpoints.build import build_as, read_config
+from gense.checkpoints.convert_vocos import convert_config, convert_state
+from gense.checkpoints.fetch import from_hub
+from gense.checkpoints.folder import WEIGHTS, load_strict, read_state
+from gense.checkpoints.pickled import read_checkpoint
+from gense.vocoders.base import Vocoder
+
+VOCODER = "vocoder.yaml"
+_CONFIG, _PUBLISHED, _HF_CONFIG, _HF_WEIGHTS = "config.yaml", "pytorch_model.bin", "config.json", "model.safetensors"
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# `model_type` or architecture in a config.json of transformers -> our class around it
+_HF = {
+    "hifigan": "HiFiGAN", "speecht5_hifigan": "HiFiGAN", "SpeechT5HifiGan": "HiFiGAN",
+    "univnet": "UnivNet", "UnivNetModel": "UnivNet",
+}  # fmt: skip
+
+
+def load_vocoder(
+    name_or_path: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    mel: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> Vocoder:
+    """Load a vocoder, in evaluation mode on the CPU.
+
+    Args:
+        name_or_path: a folder, with `vocoder.yaml` and `model.safetensors` as `gense fit` writes it, with the published
+            `config.yaml` and `pytorch_model.bin` of Vocos, or with `config.json` and weights of transformers; one of
+            these configuration files; a hub repository with the published files, such as "charactr/vocos-mel-24khz";
+            or the name of a bundled vocoder.
+        weights: the file of the weights, where it does not lie beside its configuration.
+        mel: fields of `MelSettings` in which the mel spectrogram of a transformers vocoder differs from its class's
+            default, that of the best-known weights; a `config.json` does not tell.
+        trust: allow classes from outside gense in a `vocoder.yaml`.
+
+    Raises:
+        FileNotFoundError: no such folder or file.
+        OSError: the hub cannot be reached, or has no such files.
+        ValueError: unknown name, another kind of model, or weights that do not fit; names what is missing and extra.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(name_or_path)
+    bundled = Path(str(resources.files("gense.configs") / "vocoder" / f"{text}.yaml"))
+    if path.is_dir():
+        config = _configuration(path)
+    elif path.is_file():
+        config = path
+    elif _HUB.fullmatch(text) and not path.suffix and not path.parent.exists():
+        config, weights = _from_hub(text, weights)
+    elif os.sep not in text and bundled.is_file():
+        config, weights = bundled, weights or Path(str(resources.files("gense.weights") / f"{text}.safetensors"))
+        if not Path(weights).exists():
+            raise FileNotFoundError(f"{text}: this version ships the configuration of this vocoder, not its weights")
+    else:
+        raise FileNotFoundError(f"{text}: no such folder or file, and neither a bundled vocoder nor a hub repository")
+    if config.name not in (_CONFIG, _HF_CONFIG) and config.suffix not in (".yaml", ".yml"):
+        config, weights = _configuration(path.parent), weights or path  # the file of the weights was given
+    if mel is not None and config.name != _HF_CONFIG:
+        raise ValueError(f"{config}: it says itself on which mel spectrogram the vocoder was trained; leave out mel")
+    try:
+        if config.name == _HF_CONFIG:
+            return _load_transformers(config, weights, mel).eval()
+        if config.name == _CONFIG:
+            return _load_published(config, Path(weights or _beside(config, _PUBLISHED, _HF_WEIGHTS))).eval()
+        return _load_own(config, Path(weights or config.parent / WEIGHTS), trust=trust).eval()
+    except ValueError as error:
+        raise ValueError(f"{config}: {str(error).removeprefix(f'{config}: ')}") from error
+
+
+def _configuration(folder: Path) -> Path:
+    for name in (VOCODER, _CONFIG, _HF_CONFIG):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder}: no {VOCODER}, {_CONFIG} or {_HF_CONFIG} in this folder; it holds no vocoder")
+
+
+def _beside(config: Path, *names: str) -> Path:
+    """The first of these files that lies beside a configuration."""
+    found = next((config.parent / name for name in names if (config.parent / name).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"{config.parent}: no {' or '.join(names)} beside {config.name}")
+    return found
+
+
+def _from_hub(repository: str, weights: str | os.PathLike[str] | None) -> tuple[Path, str | os.PathLike[str]]:
+    try:
+        config = from_hub(repository, _CONFIG)
+    except OSError as first:
+        try:
+            config = from_hub(repository, _HF_CONFIG)
+        except OSError:
+            raise first from None
+    if weights is not None:
+        return config, weights
+    try:
+        return config, from_hub(repository, _PUBLISHED)
+    except OSError as first:
+        try:
+            return config, from_hub(repository, _HF_WEIGHTS)
+        except OSError:
+            raise first from None
+
+
+def _load_own(config: Path, weights: Path, *, trust: bool) -> Vocoder:
+    vocoder = build_vocoder(read_config(config), trust=trust)
+    load_strict(vocoder, {name: value.float() for name, value in read_state(weights).items()}, str(weights))
+    return vocoder
+
+
+def build_vocoder(config: Mapping[str, Any], *, trust: bool = False) -> Vocoder:
+    """Construct the vocoder that a configuration describes, with fresh weights; see `build`."""
+    return build_as(Vocoder, config, "vocoder", "the vocoder's configuration", trust=trust)
+
+
+def _load_published(config: Path, weights: Path) -> Vocoder:
+    try:
+        published = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"not readable as YAML ({error})") from error
+    if not isinstance(published, dict):
+        raise ValueError("expected a mapping with feature_extractor, backbone and head")
+    vocoder = build_vocoder(convert_config(published))
+    own = vocoder.state_dict()
+    load_strict(vocoder, convert_state(_tensors(weights), own), str(weights))
+    return vocoder
+
+
+def _load_transformers(config: Path, weights: str | os.PathLike[str] | None, mel: Mapping[str, Any] | None) -> Vocoder:
+    try:
+        given = json.loads(config.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not readable as JSON ({error})") from error
+    names = [given.get("model_type"), *(given.get("architectures") or ())] if isinstance(given, dict) else []
+    kind = next((_HF[name] for name in names if name in _HF), None)
+    if kind is None:
+        raise ValueError(f"{names or 'this'} is no vocoder that is known here: {', '.join(sorted(_HF))}")
+    settings: dict[str, Any] = {"config": _own_settings(given)}
+    if mel is not None:
+        settings["mel"] = dict(mel)
+    vocoder = build_vocoder({"class_path": f"gense.vocoders.{kind}", "init_args": settings})
+    file = Path(weights or _beside(config, _HF_WEIGHTS, _PUBLISHED))
+    load_strict(vocoder, {f"network.{name}": value for name, value in _tensors(file).items()}, str(file))
+    return vocoder
+
+
+def _own_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a network in a config.json, which also holds some of transformers' own."""
+    return {
+        name: value
+        for name, value in given.items()
+        if name.startswith(("model_in", "model_hidden", "upsample_", "resblock_", "kernel_predictor_", "num_mel_bins"))
+        or name in ("sampling_rate", "leaky_relu_slope", "normalize_before")
+    }
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    state = read_state(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    return {str(name): value.float() if value.is_floating_point() else value for name, value in state.items()}

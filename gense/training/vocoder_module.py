@@ -1,0 +1,153 @@
+"""The Lightning module around a vocoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+
+from gense.metrics import evaluate_pair
+from gense.representations.mel import LogMel
+from gense.types import Batch
+from gense.vocoders.base import Vocoder
+from gense.vocoders.discriminators import Discriminators
+
+_QUIET = 0.01  # a crop with no louder sample is a pause between words: it keeps its level
+
+
+class VocoderModule(lightning.LightningModule):
+    """Trains a vocoder on clean speech, against discriminators and by the distance of mel spectrograms (Siuzdak 2023).
+
+    Loss of the vocoder: mel_weight * L1 of the log-mel spectrograms + hinge loss of its scores + feature matching. The
+    two optimisers step in turn, so `trainer.max_steps` counts two steps a batch once the discriminators have joined.
+    The defaults are those of the published recipe.
+
+    Args:
+        vocoder: what is trained; it says itself which mel spectrogram it takes.
+        discriminators: its opponents.
+        optimizer: builds an optimiser from parameters, for each side one.
+        mel_weight: weight of the mel distance.
+        adversarial_from: batches after which the discriminators join; 0 is from the start.
+        peak_db: each crop is brought to a peak drawn uniformly from this range, dB relative to full scale.
+        warmup_steps: batches of linear warm-up.
+        final_share: share of the learning rate left at the last step of a cosine decay over the training; 1 keeps it
+            constant.
+        gradient_clip: largest norm of each side's gradient; None leaves it alone.
+        metrics: validation metrics, names known to `gense.metrics.evaluate_pair`, beside the mel distance.
+
+    Raises:
+        ValueError: the vocoder takes no mel spectrogram.
+    """
+
+    batches: Tensor
+
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        discriminators: Discriminators | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        *,
+        mel_weight: float = 45.0,
+        adversarial_from: int = 0,
+        peak_db: tuple[float, float] = (-6.0, -1.0),
+        warmup_steps: int = 0,
+        final_share: float = 0.0,
+        gradient_clip: float | None = None,
+        metrics: tuple[str, ...] = ("pesq", "estoi"),
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        if vocoder.mel is None:
+            raise ValueError(f"{type(vocoder).__name__} takes no mel spectrogram: this training makes nothing else")
+        self.vocoder, self.optimizer = vocoder, optimizer
+        self.discriminators = Discriminators() if discriminators is None else discriminators
+        self.mel = LogMel(vocoder.mel)
+        self.mel_weight, self.adversarial_from, self.peak_db = mel_weight, adversarial_from, peak_db
+        self.warmup_steps, self.final_share, self.gradient_clip = warmup_steps, final_share, gradient_clip
+        self.metrics = metrics
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    def mel_distance(self, estimate: Tensor, clean: Tensor) -> Tensor:
+        """Mean absolute difference of the log-mel spectrograms of (B, S) and (B, S), a scalar."""
+        return F.l1_loss(self.mel.encode(estimate), self.mel.encode(clean))
+
+    def _levelled(self, wav: Tensor) -> Tensor:
+        peak = wav.abs().amax(dim=-1, keepdim=True)
+        low, high = self.peak_db
+        goal = 10 ** ((low + (high - low) * torch.rand_like(peak)) / 20)
+        return torch.where(peak > _QUIET, wav / peak.clamp(min=_QUIET) * goal, wav)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        sides: Any = self.optimizers()
+        vocoder_side, other_side = sides
+        clean = self._levelled(batch.clean)
+        # A whole number of frames, so that the end of a crop is not judged by zeros that the vocoder never made
+        clean = clean[:, : clean.shape[-1] // self.vocoder.hop_length * self.vocoder.hop_length]
+        features = self.mel.encode(clean)
+        adversarial = int(self.batches) >= self.adversarial_from
+        estimate = self.vocoder(features, clean.shape[-1])
+        if adversarial:
+            self._step(other_side, {"discriminators": self.discriminators(clean, estimate.detach())})
+        self.toggle_optimizer(vocoder_side)
+        losses = {"mel": self.mel_weight * self.mel_distance(estimate, clean)}
+        if adversarial:
+            losses["score"], losses["features"] = self.discriminators.against(clean, estimate)
+        self._step(vocoder_side, losses)
+        self.untoggle_optimizer(vocoder_side)
+        schedulers: Any = self.lr_schedulers()
+        for scheduler in schedulers:
+            scheduler.step()
+        self.batches += 1
+
+    def _step(self, optimizer: Any, losses: dict[str, Tensor]) -> None:
+        """One step of one side on the sum of its losses."""
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise RuntimeError(
+                f"the losses are {', '.join(f'{k} {v.item():.3g}' for k, v in losses.items())} at batch "
+                f"{int(self.batches)}: training diverged; lower the learning rate or set gradient_clip, and resume "
+                "from the last checkpoint with --ckpt_path"
+            )
+        optimizer.zero_grad()
+        self.manual_backward(total)
+        if self.gradient_clip is not None:
+            self.clip_gradients(optimizer, self.gradient_clip, "norm")
+        optimizer.step()
+        for name, value in losses.items():
+            self.log(f"loss/{name}", value.detach(), prog_bar=True)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        clean = batch[0][None]
+        with torch.autocast(self.device.type, enabled=False):
+            estimate = self.vocoder(self.mel.encode(clean), clean.shape[-1])
+            self.log("val/mel", self.mel_distance(estimate, clean), prog_bar=True, batch_size=1)
+        if self.metrics:
+            ours, theirs = (wav[0].float().cpu().numpy() for wav in (estimate, clean))
+            scores = evaluate_pair(ours, theirs, self.vocoder.sample_rate, metrics=self.metrics)
+            for name, value in scores.items():
+                self.log(f"val/{name}", value, prog_bar=True, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        sides = [self.optimizer(list(part.parameters())) for part in (self.vocoder, self.discriminators)]
+        return sides, [torch.optim.lr_scheduler.LambdaLR(side, self._share) for side in sides]
+
+    def _total(self) -> float:
+        """Batches of the whole training, infinity where nobody said."""
+        steps = self.trainer.max_steps
+        if steps < 0:
+            return float(self.trainer.estimated_stepping_batches)
+        return steps if steps <= self.adversarial_from else (steps + self.adversarial_from) / 2
+
+    def _share(self, batch: int) -> float:
+        if batch < self.warmup_steps:
+            return (batch + 1) / self.warmup_steps
+        total = self._total()
+        if self.final_share == 1 or not math.isfinite(total):
+            return 1.0
+        progress = min(1.0, (batch - self.warmup_steps) / max(1.0, total - self.warmup_steps))
+        return self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
