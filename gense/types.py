@@ -49,6 +49,9 @@ class Sampling:
         schedule: a name in `gense.samplers.schedules`, a dotted path, or a function.
         options: keyword arguments of the sampler, checked against its signature.
         schedule_options: keyword arguments of the schedule; `start`, `stop` and `end` override the head's times.
+        guidance: how far the estimate is pushed away from the one without conditions (Ho & Salimans 2022), g in
+            out + g (out - null). 0 is the plain network, at half the work.
+        guidance_interval: the part of the way from the prior (0) to the data (1) on which it is pushed.
     """
 
     sampler: str | Callable[..., Tensor] = "euler"
@@ -56,3 +59,5 @@ class Sampling:
     schedule: str | Callable[..., Tensor] = "uniform"
     options: dict[str, Any] = field(default_factory=dict)
     schedule_options: dict[str, Any] = field(default_factory=dict)
+    guidance: float = 0.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)

@@ -25,3 +25,15 @@ class Backbone(nn.Module):
             A tensor shaped like the target, (B, *shape).
         """
         raise NotImplementedError
+
+    def prepare(self, x: Tensor, cond: Condition) -> Condition:
+        """Compute once what is the same at every step of a sampling; by default nothing is.
+
+        Args:
+            x: a state, (B, *shape), of which only the shape matters.
+            cond: conditions by name.
+
+        Returns:
+            What `forward` takes in place of `cond` for states of this shape.
+        """
+        return cond

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from gense.checkpoints import convert_sgmse
+from gense.checkpoints import convert_flowmse, convert_sgmse, convert_storm
 from gense.checkpoints.pickled import read_checkpoint
 
-# One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`
-FORMATS = (convert_sgmse,)
+# One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`; the first that recognises counts
+FORMATS = (convert_storm, convert_sgmse, convert_flowmse)
 
 
 def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor], str]:

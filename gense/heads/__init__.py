@@ -1,6 +1,9 @@
 """Compositions of networks that can be trained and can generate."""
 
 from gense.heads.base import Head
+from gense.heads.cascade import Cascade
+from gense.heads.mean_flow import MeanFlowHead
 from gense.heads.path import PathHead
+from gense.heads.regression import RegressionHead
 
-__all__ = ["Head", "PathHead"]
+__all__ = ["Cascade", "Head", "MeanFlowHead", "PathHead", "RegressionHead"]

@@ -6,10 +6,14 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
+
+from gense.types import Sampling
 
 
 def keywords(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -66,3 +70,31 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], rese
         if name not in allowed:
             takes = ", ".join(allowed) or "no options"
             raise ValueError(f"unexpected option {name!r}: {function.__name__} takes {takes}")
+
+
+def changed(
+    sampling: Sampling,
+    *,
+    steps: int | None = None,
+    sampler: str | Callable[..., Tensor] | None = None,
+    schedule: str | Callable[..., Tensor] | None = None,
+) -> Sampling:
+    """A sampling with other steps, sampler or schedule; the options of what is replaced go with it.
+
+    Raises:
+        ValueError: impossible steps.
+    """
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or isinstance(steps, bool) or steps < 1):
+        raise ValueError(f"steps={steps!r}: need a whole number, at least 1")
+    if steps is not None:
+        sampling = replace(sampling, steps=int(steps))
+    if sampler is not None and sampler != sampling.sampler:
+        sampling = replace(sampling, sampler=sampler, options={})
+    if schedule is not None and schedule != sampling.schedule:
+        sampling = replace(sampling, schedule=schedule, schedule_options={})
+    return sampling
+
+
+def name_of(choice: str | Callable[..., Tensor]) -> str:
+    """The name of a sampler or schedule, for messages."""
+    return choice if isinstance(choice, str) else getattr(choice, "__name__", repr(choice))

@@ -5,5 +5,6 @@ from gense.losses.perceptual import PerceptualLoss
 from gense.losses.quality import QualityLoss
 from gense.losses.sisdr import SISDRLoss
 from gense.losses.spectral import SpectralLoss
+from gense.losses.waveform import WaveformLoss
 
-__all__ = ["PerceptualLoss", "QualityLoss", "SISDRLoss", "SpectralLoss", "WaveLoss"]
+__all__ = ["PerceptualLoss", "QualityLoss", "SISDRLoss", "SpectralLoss", "WaveLoss", "WaveformLoss"]

@@ -85,7 +85,7 @@ class Process:
 
         Args:
             predict: (x (B, *shape), t scalar) -> the predicted quantity, (B, *shape).
-            predicts: what it is: "data", "noise", "velocity" or "score".
+            predicts: what it is: "data", "noise", "velocity", "score" or "mean".
             anchor: (B, *shape) or None.
         """
         return PathField(self, predict, predicts, anchor)
@@ -96,14 +96,14 @@ def expand(value: Tensor, like: Tensor) -> Tensor:
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim)) if value.ndim else value
 
 
-QUANTITIES = ("data", "noise", "velocity", "score")
+QUANTITIES = ("data", "noise", "velocity", "score", "mean")
 
 
 class Estimate:
-    """One network output seen four ways, each computed when asked for; the native one is returned as it is.
+    """One network output seen five ways, each computed when asked for; the native one is returned as it is.
 
-    From x = a data + b anchor + s noise follow noise and data from each other; velocity = da data + db anchor +
-    ds noise and score = -noise / s (Song et al. 2021, Lipman et al. 2023).
+    From x = a data + b anchor + s noise follow noise and data from each other; mean = a data + b anchor, velocity =
+    da data + db anchor + ds noise and score = -noise / s (Song et al. 2021, Lipman et al. 2023).
 
     Args:
         process: the path.
@@ -111,7 +111,7 @@ class Estimate:
         t: scalar, or (B,).
         anchor: (B, *shape) or None.
         native: the network's output, (B, *shape).
-        predicts: what it stands for, one of data, noise, velocity, score.
+        predicts: what it stands for, one of data, noise, velocity, score, mean.
     """
 
     def __init__(self, process: Process, x: Tensor, t: Tensor, anchor: Tensor | None, native: Tensor, predicts: str):
@@ -147,20 +147,28 @@ class Estimate:
             return self._native
         if self._predicts == "velocity":
             return self._from_velocity()[0]
-        a, _, s = self._coefficients
-        return (self._x - self._anchor_part - s * self.noise) / a
+        return (self.mean - self._anchor_part) / self._coefficients.a
 
     @property
     def noise(self) -> Tensor:
         """Estimate of the unit noise in x, (B, *shape)."""
         if self._predicts == "noise":
             return self._native
-        a, _, s = self._coefficients
+        s = self._coefficients.s
         if self._predicts == "score":
             return -s * self._native
         if self._predicts == "velocity":
             return self._from_velocity()[1]
-        return (self._x - a * self._native - self._anchor_part) / s
+        return (self._x - self.mean) / s
+
+    @property
+    def mean(self) -> Tensor:
+        """Estimate of the state without its noise, a data + b anchor, (B, *shape)."""
+        if self._predicts == "mean":
+            return self._native
+        if self._predicts == "data":
+            return self._coefficients.a * self._native + self._anchor_part
+        return self._x - self._coefficients.s * self.noise
 
     @property
     def velocity(self) -> Tensor:
@@ -199,5 +207,17 @@ class PathField:
         return Estimate(self.process, x, t, self.anchor, self._predict(x, t), self._predicts)
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return dx/dt, (B, *shape)."""
+        """Return dx/dt, (B, *shape).
+
+        Raises:
+            ValueError: a time at which the predicted quantity tells no velocity.
+        """
+        if self._predicts != "velocity":
+            a, _, s = self.process.coefficients(t)
+            data_like = self._predicts in ("data", "mean")
+            if not (s if data_like else a) > 0:
+                raise ValueError(
+                    f"the velocity at t={float(t):.6g} is 0/0, because the path holds no "
+                    f"{'noise' if data_like else 'speech'} there: keep the time grid beside it, or use exponential"
+                )
         return self.estimate(x, t).velocity

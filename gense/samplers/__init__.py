@@ -5,13 +5,17 @@ randomness from a `noise` argument.
 """
 
 from . import schedules
+from .average import average
+from .bridge import bridge_ode
 from .exponential import exponential
 from .noise import by_frame, gaussian, per_item, replay
 from .ode import euler, heun, midpoint, odeint
 from .sde import annealed_langevin, euler_maruyama, langevin, langevin_batch, predictor_corrector
-from .types import Callback, Corrector, Estimate, Field, Noise, Path, PathField, Step
+from .types import AverageField, Bridge, Callback, Corrector, Estimate, Field, Noise, Path, PathField, Step
 
 __all__ = [
+    "AverageField",
+    "Bridge",
     "Callback",
     "Corrector",
     "Estimate",
@@ -21,6 +25,8 @@ __all__ = [
     "PathField",
     "Step",
     "annealed_langevin",
+    "average",
+    "bridge_ode",
     "by_frame",
     "euler",
     "euler_maruyama",

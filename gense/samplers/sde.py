@@ -12,6 +12,7 @@ so does a time where the path has no score (s = 0) or no finite diffusion: start
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def euler_maruyama(
     *,
     noise: Noise,
     churn: float = 1.0,
-    step_size: float | None = None,
+    step_size: float | Literal["even"] | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Euler-Maruyama steps of the reverse SDE; one network call per step.
@@ -40,7 +41,8 @@ def euler_maruyama(
         churn: >= 0, scales the squared diffusion. 1 is the SDE of the path, 0 its ODE (then this is `euler`, and any
             function of (x, t) is a field); the marginals are the same for every value.
         step_size: > 0, taken in place of |t_next - t| in every step; the network still sees the times of the grid.
-            Some published samplers take 1 / steps, although their grids end elsewhere.
+            "even" divides the span of the grid by the number of steps. Some published samplers step by 1 / steps like
+            this, although the times that their network sees lie closer.
         callback: called with each `Step`.
 
     Returns:
@@ -51,9 +53,9 @@ def euler_maruyama(
     """
     if not (churn >= 0 and math.isfinite(churn)):
         raise ValueError(f"churn={churn}: need a finite number >= 0")
-    _check_step_size(step_size)
-    for index, t, t_next, last in intervals(times):
-        dt = _signed_step(t, t_next, step_size)
+    grid, size = intervals(times), _step_size(step_size, times)
+    for index, t, t_next, last in grid:
+        dt = _signed_step(t, t_next, size)
         if churn == 0:
             x_next = mean = x + dt * field(x, t)
             std = 0.0
@@ -122,7 +124,7 @@ def predictor_corrector(
     corrector_steps: int = 1,
     correct: Corrector | str = "annealed_langevin",
     predict: bool = True,
-    step_size: float | None = None,
+    step_size: float | Literal["even"] | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
     """Predictor-corrector sampling (Song et al. 2021, algorithm 1) in the order of the speech enhancement codes.
@@ -139,7 +141,7 @@ def predictor_corrector(
         corrector_steps: corrections per step, >= 0; with 0 this is `euler_maruyama`.
         correct: a `Corrector`, or the name of one: "annealed_langevin", "langevin", "langevin_batch".
         predict: False leaves the predictions out: only corrections, at the times t_0 ... t_(steps - 1).
-        step_size: > 0, taken in place of |t_next - t| in every prediction; see `euler_maruyama`.
+        step_size: > 0 or "even", taken in place of |t_next - t| in every prediction; see `euler_maruyama`.
         callback: called with each `Step`; its x is the state after the corrections.
 
     Returns:
@@ -157,12 +159,12 @@ def predictor_corrector(
     if corrector_steps < 0 or (corrector_steps == 0 and not predict):
         least = 0 if predict else 1
         raise ValueError(f"corrector_steps={corrector_steps} with predict={predict}: need at least {least}")
-    _check_step_size(step_size)
-    for index, t, t_next, last in intervals(times):
+    grid, size = intervals(times), _step_size(step_size, times)
+    for index, t, t_next, last in grid:
         for _ in range(corrector_steps):
             x = correct(field, x, t, noise=noise, snr=snr)
         if predict:
-            mean, std = _reverse_step(field, x, t, _signed_step(t, t_next, step_size), 1.0)
+            mean, std = _reverse_step(field, x, t, _signed_step(t, t_next, size), 1.0)
             x_next = mean + std * noise(x)
         else:
             mean, std, x_next = x, 0.0, x
@@ -207,6 +209,12 @@ def _signed_step(t: Tensor, t_next: Tensor, step_size: float | None) -> float:
     return gap if step_size is None else math.copysign(step_size, gap)
 
 
-def _check_step_size(step_size: float | None) -> None:
-    if step_size is not None and not step_size > 0:
-        raise ValueError(f"step_size={step_size}: need a number > 0, or None for the steps of the grid")
+def _step_size(step_size: float | Literal["even"] | None, times: Tensor) -> float | None:
+    """The size of every step, None for those of the grid."""
+    if step_size is None:
+        return None
+    if step_size == "even":
+        return abs(float(times[-1] - times[0])) / (len(times) - 1)
+    if isinstance(step_size, str) or not step_size > 0:
+        raise ValueError(f"step_size={step_size!r}: need a number > 0, 'even', or None for the steps of the grid")
+    return step_size

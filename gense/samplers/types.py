@@ -56,6 +56,14 @@ class Path(Protocol):
         ...
 
 
+class Bridge(Path, Protocol):
+    """A path made of a diffusion of the data without drift, conditioned to end in the anchor at t = 1."""
+
+    def spread(self, t: Tensor) -> Tensor:
+        """Return sigma(t), the deviation of the diffusion without the condition, like t in shape and precision."""
+        ...
+
+
 class PathField(Protocol):
     """The field of a path under a network: what SDE samplers and `exponential` need beyond a velocity."""
 
@@ -80,6 +88,18 @@ class PathField(Protocol):
 
     def estimate(self, x: Tensor, t: Tensor) -> Estimate:
         """Call the network exactly once."""
+        ...
+
+
+class AverageField(Protocol):
+    """A field that knows its average over the way to another time, along the solution through a state."""
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the velocity dx/dt, (B, *shape)."""
+        ...
+
+    def average(self, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """Return (x(t_next) - x) / (t_next - t), (B, *shape), where x(t) = x."""
         ...
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gense import Sampling, samplers
 from gense.backbones import Backbone, UNet
 from gense.heads import PathHead
-from gense.processes import LinearFlow, NoisyFlow, OrnsteinUhlenbeck
+from gense.processes import BridgeVE, LinearFlow, NoisyFlow, OrnsteinUhlenbeck, Precondition
+from gense.processes.base import QUANTITIES
 
 
 class Oracle(Backbone):
@@ -57,18 +58,97 @@ def test_the_score_matching_loss_is_the_published_one() -> None:
     torch.testing.assert_close(loss.total, (answer * std + noise).abs().square().mean())
 
 
-@pytest.mark.parametrize("loss_on", ["data", "noise", "velocity", "score"])
-@pytest.mark.parametrize("predicts", ["data", "noise", "velocity", "score"])
+@pytest.mark.parametrize("loss_on", QUANTITIES)
+@pytest.mark.parametrize("predicts", QUANTITIES)
 def test_a_perfect_network_has_no_loss(predicts: str, loss_on: str) -> None:
     data, noisy, noise = draws(3, 2, 1, 4, 5)
     t, process = torch.tensor([0.4, 0.7]), NoisyFlow()
     s = process.coefficients(t).s.reshape(2, 1, 1, 1)
     truth = {"data": data, "noise": noise, "score": -noise / s, "velocity": noisy - data + 0.487 * noise}
+    truth["mean"] = NoisyFlow().perturb(data, noisy, 0 * noise, t)
     loss = head(Oracle(truth[predicts]), predicts=predicts, loss_on=loss_on).loss_at(
         data, {"noisy_stft": noisy}, t, noise
     )
     assert loss.total < 1e-8
     torch.testing.assert_close(loss.data, data, rtol=1e-4, atol=1e-4)
+
+
+EDM = {"c_in": "edm", "c_skip": "edm", "c_out": "edm"}
+
+
+def test_edm_scalings_are_those_of_its_table() -> None:
+    """c_in = 1 / sqrt(s^2 + d^2), c_skip = d^2 / (s^2 + d^2), c_out = s d / sqrt(s^2 + d^2), and the weight is
+    1 / c_out^2 (Karras et al. 2022, Table 1 and section 5)."""
+    t, process, d = torch.tensor([0.2, 0.7], dtype=torch.float64), OrnsteinUhlenbeck(), 0.3
+    s = process.coefficients(t).s
+    precondition = Precondition(**EDM, sigma_data=d)
+    c_in, c_skip, c_out = precondition.scalings(process, t)
+    torch.testing.assert_close(c_in, 1 / (s**2 + d**2).sqrt())
+    torch.testing.assert_close(c_skip, d**2 / (s**2 + d**2))
+    torch.testing.assert_close(c_out, s * d / (s**2 + d**2).sqrt())
+    torch.testing.assert_close(precondition.edm_weight(process, t), c_out**-2)
+
+
+def test_edm_scalings_keep_inputs_and_goals_at_unit_size() -> None:
+    """For data of deviation d under noise the network sees variance 1, and so has what it should answer."""
+    t, process, d = torch.tensor([0.15, 0.9]), OrnsteinUhlenbeck(1e-6), 0.3
+    generator = torch.Generator().manual_seed(0)
+    data, noise = torch.randn(2, 2, 1, 100, 100, dtype=torch.complex64, generator=generator)
+    data = d * data
+    x = process.perturb(data, torch.zeros_like(data), noise, t)
+    c_in, c_skip, c_out = (c.reshape(-1, 1, 1, 1) for c in Precondition(**EDM, sigma_data=d).scalings(process, t))
+    for values in (c_in * x, (data - c_skip * x) / c_out):
+        torch.testing.assert_close(values.abs().square().mean(dim=(1, 2, 3)), torch.ones(2), rtol=0.05, atol=0)
+
+
+def test_the_network_sees_scaled_inputs_and_its_output_is_scaled_and_skipped() -> None:
+    data, noisy, noise, answer = draws(4, 2, 1, 4, 5)
+    t, process, oracle = torch.tensor([0.3, 0.9]), OrnsteinUhlenbeck(), Oracle(answer)
+    precondition = Precondition(c_in="edm", c_skip="edm", c_out="noise", scaling="inverse_time", sigma_data=0.2)
+    model = head(oracle, process, precondition=precondition)
+    x = process.perturb(data, noisy, noise, t)
+    out = model._predict(x, t, {"noisy_stft": noisy})
+    s = process.coefficients(t).s.reshape(2, 1, 1, 1)
+    seen, _, given = oracle.asked[0]
+    torch.testing.assert_close(seen, x / (s**2 + 0.04).sqrt())
+    torch.testing.assert_close(given["noisy_stft"], noisy / (s**2 + 0.04).sqrt())
+    torch.testing.assert_close(out, 0.04 / (s**2 + 0.04) * x + s / t.reshape(2, 1, 1, 1) * answer)
+
+
+def test_scalings_hold_while_sampling_too() -> None:
+    """A network that is right once scaled generates the data."""
+    data, noisy = draws(2, 1, 1, 4, 5)
+
+    process, precondition = BridgeVE(), Precondition(c_in="edm", c_skip="edm", sigma_data=0.4)
+
+    class Scaled(Backbone):
+        def forward(self, x, t, cond):
+            c_in, c_skip, _ = precondition.scalings(process, t)
+            return data - c_skip * x / c_in
+
+    out = head(Scaled(), process, precondition=precondition).generate(
+        {"noisy_stft": noisy}, sampling=Sampling("exponential", steps=4), noise=samplers.gaussian(0)
+    )
+    torch.testing.assert_close(out, data, rtol=1e-4, atol=1e-4)
+
+
+def test_every_item_has_its_own_weight() -> None:
+    data, noisy, noise, answer = draws(4, 3, 1, 4, 5)
+    t, process = torch.tensor([0.1, 0.5, 0.9]), OrnsteinUhlenbeck()
+    s, d = process.coefficients(t).s, 0.2
+    each = (answer - data).abs().square().mean(dim=(1, 2, 3))
+    for weight, factors in (("unit", torch.ones(3)), ("variance", s**2), ("edm", (s**2 + d**2) / (s * d) ** 2)):
+        model = head(Oracle(answer), process, weight=weight, precondition=Precondition(sigma_data=d))
+        loss = model.loss_at(data, {"noisy_stft": noisy}, t, noise)
+        torch.testing.assert_close(loss.total, (factors * each).mean())
+
+
+def test_a_bridge_trains_on_the_very_start_of_its_path() -> None:
+    data, noisy = draws(2, 50, 1, 2, 2)
+    oracle = Oracle(torch.zeros_like(data))
+    loss = head(oracle, BridgeVE(), prior_share=1.0).loss({"stft": data}, {"noisy_stft": noisy})
+    torch.testing.assert_close(oracle.asked[0][0], noisy)
+    torch.testing.assert_close(loss.total, data.abs().square().mean())
 
 
 def test_training_times_cover_the_path_and_the_share_at_the_prior() -> None:
@@ -159,7 +239,8 @@ def test_sampling_without_noise_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"predicts": "mask"}, "predicts='mask'"), ({"loss_on": "mask"}, "loss_on='mask'"), ({"t_eps": 1.0}, "t_eps=1.0")],
+    [({"predicts": "mask"}, "predicts='mask'"), ({"loss_on": "mask"}, "loss_on='mask'"), ({"t_eps": 1.0}, "t_eps=1.0"),
+     ({"weight": "snr"}, "weight='snr': expected one of unit, variance, edm"), ({"weight": "edm"}, "needs a precond")],
 )
 def test_impossible_settings_are_refused(settings, message) -> None:
     with pytest.raises(ValueError, match=message):
@@ -173,3 +254,15 @@ def test_a_sampler_of_ones_own_is_a_function_or_a_dotted_path() -> None:
     by_path = model.generate(cond, sampling=Sampling("gense.samplers.ode.euler", steps=3), noise=noise(0))
     by_function = model.generate(cond, sampling=Sampling(samplers.euler, steps=3), noise=noise(0))
     assert torch.equal(by_path, by_function)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"c_in": "noise"}, "c_in='noise': expected one of unit, edm"), ({"c_skip": "unit"}, "c_skip='unit'"),
+        ({"c_out": "none"}, "c_out='none'"), ({"scaling": "t"}, "scaling='t'"), ({"sigma_data": 0.0}, "sigma_data=0.0"),
+    ],
+)
+def test_impossible_scalings_are_refused(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Precondition(**settings)

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from gense import processes
-from gense.processes import Estimate, LinearFlow, NoisyFlow, OrnsteinUhlenbeck, Process
+from gense.processes import BridgeVE, BridgeVP, Estimate, LinearFlow, NoisyFlow, OrnsteinUhlenbeck, Process
+from gense.processes.base import QUANTITIES
 from tests.parity.fixtures import as_complex, load_parity, relative_error
 
-ALL = [LinearFlow(), NoisyFlow(), NoisyFlow(0.1, 0.5), OrnsteinUhlenbeck(), OrnsteinUhlenbeck(2.0, 0.1, 1.0)]
+BRIDGES = [BridgeVE(), BridgeVE(10.0, 0.1), BridgeVP(), BridgeVP(1.0, 5.0, 1.0)]
+ALL = [
+    LinearFlow(), NoisyFlow(), NoisyFlow(0.1, 0.5), OrnsteinUhlenbeck(), OrnsteinUhlenbeck(2.0, 0.1, 1.0), *BRIDGES,
+]
 
 
 def inner(process: Process, count: int = 9) -> Tensor:
@@ -52,11 +56,11 @@ def test_the_data_end_is_clean_speech_and_the_prior_end_is_not(process: Process)
     assert s == pytest.approx(getattr(process, "sigma_min", 0.0) if isinstance(process, NoisyFlow) else 0.0)
     end = process.coefficients(torch.tensor(process.t_prior, dtype=torch.float64))
     assert end.a < 0.25
-    assert end.s > 0.3
+    assert end.s == 0 if process in BRIDGES else end.s > 0.3
 
 
 @pytest.mark.parametrize("process", ALL, ids=lambda p: type(p).__name__)
-@pytest.mark.parametrize("predicts", ["data", "noise", "velocity", "score"])
+@pytest.mark.parametrize("predicts", QUANTITIES)
 def test_all_views_of_an_estimate_agree(process: Process, predicts: str) -> None:
     generator = torch.Generator().manual_seed(0)
     data, anchor, noise = torch.randn(3, 2, 1, 4, 5, dtype=torch.complex128, generator=generator)
@@ -68,7 +72,9 @@ def test_all_views_of_an_estimate_agree(process: Process, predicts: str) -> None
     truth = {
         "data": data, "noise": noise, "score": -noise / process.coefficients(t).s,
         "velocity": da * data + ds * noise + (0 if anchor is None else db * anchor),
+        "mean": process.perturb(data, anchor, 0 * noise, t),
     }
+    assert set(truth) == set(QUANTITIES)
     estimate = Estimate(process, x, t, anchor, truth[predicts], predicts)
     for name, value in truth.items():
         torch.testing.assert_close(getattr(estimate, name), value, rtol=1e-9, atol=1e-9)
@@ -137,6 +143,10 @@ def test_published_sde_values(name: str) -> None:
         (lambda: OrnsteinUhlenbeck(-1.0), "stiffness=-1.0"),
         (lambda: OrnsteinUhlenbeck(1.5, 0.5, 0.5), "sigma_min < sigma_max"),
         (lambda: NoisyFlow(0.0, 0.0), "need both >= 0 and one > 0"),
+        (lambda: BridgeVE(1.0), "k=1.0, c=0.4: need 1 < k"),
+        (lambda: BridgeVE(2.6, 0.0), "c > 0"),
+        (lambda: BridgeVP(-1.0), "beta_0=-1.0"),
+        (lambda: BridgeVP(0.01, 400.0), "their sum <= 300"),
         (lambda: NoisyFlow().field(lambda x, t: x, "guess", None), "expected one of data"),
     ],
 )

@@ -33,6 +33,13 @@ class AffinePath:
         return (squared if self.prior > self.data else -squared).sqrt()
 
 
+class BridgePath(AffinePath):
+    """A bridge: the same, and the diffusion that it was made of."""
+
+    def spread(self, t: Tensor) -> Tensor:
+        return (SCALE * torch.expm1(RISE * t)).sqrt()
+
+
 STIFFNESS, LOW, GROWTH = 1.5, 0.05, math.log(10)
 LEVEL = LOW**2 * GROWTH / (STIFFNESS + GROWTH)
 
@@ -68,7 +75,7 @@ def _constant(a: float, b: float, s: float) -> Callable[[Tensor], Triple]:
 
 
 ORNSTEIN_UHLENBECK = AffinePath(_ornstein_uhlenbeck, _ornstein_uhlenbeck_rates, prior=1.0, data=0.0)
-BRIDGE = AffinePath(_bridge, _bridge_rates, prior=1.0, data=0.0)
+BRIDGE = BridgePath(_bridge, _bridge_rates, prior=1.0, data=0.0)
 LINEAR_FLOW = AffinePath(lambda t: (t, torch.zeros_like(t), 1 - t), _constant(1.0, 0.0, -1.0), prior=0.0, data=1.0)
 NOISY_FLOW = AffinePath(lambda t: (1 - t, t, 0.487 * t), _constant(-1.0, 1.0, 0.487), prior=1.0, data=0.0)
 PATHS = {
@@ -122,6 +129,10 @@ class GaussianField:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         return self.estimate(x, t).velocity
+
+    def average(self, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        self.calls += 1
+        return (flow(self.process, x, t, t_next) - x) / (t_next - t)
 
 
 def moments(path: AffinePath, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 
 import gense.samplers as samplers
 from gense.samplers import by_frame, gaussian, per_item
-from tests.samplers.gaussian import ORNSTEIN_UHLENBECK, GaussianField, draw, grid
+from tests.samplers.gaussian import BRIDGE, ORNSTEIN_UHLENBECK, GaussianField, draw, grid
 
 FOLDER = Path(samplers.__file__).parent
 SAMPLERS = [
@@ -40,7 +40,7 @@ def run(name, options, x, *, noise=None, times=None, **more):
     if "noise" in inspect.signature(sampler).parameters:
         more["noise"] = noise or gaussian(5)
     times = grid(ORNSTEIN_UHLENBECK, 5, end=0.03) if times is None else times
-    field = GaussianField(ORNSTEIN_UHLENBECK, x)
+    field = GaussianField(BRIDGE if name == "bridge_ode" else ORNSTEIN_UHLENBECK, x)
     return sampler(field, x, times, **options, **more), field
 
 
@@ -50,7 +50,8 @@ def prior(shape=(3, 2, 8, 16), dtype=torch.complex64):
 
 def test_the_namespace_lists_the_samplers():
     assert set(SAMPLERS) == {
-        "euler", "euler_maruyama", "exponential", "heun", "midpoint", "odeint", "predictor_corrector",
+        "average", "bridge_ode", "euler", "euler_maruyama", "exponential", "heun", "midpoint", "odeint",
+        "predictor_corrector",
     }  # fmt: skip
     assert sorted(samplers.__all__) == samplers.__all__
 
@@ -99,7 +100,8 @@ def test_callback_sees_the_steps_and_changes_nothing(name, options):
 
 
 CALLS = {
-    "euler": 5, "heun": 9, "midpoint": 10, "odeint": 20, "euler_maruyama": 5, "exponential": 5,
+    "average": 5, "bridge_ode": 5, "euler": 5, "heun": 9, "midpoint": 10, "odeint": 20, "euler_maruyama": 5,
+    "exponential": 5,
     "predictor_corrector": 10,
 }  # fmt: skip
 

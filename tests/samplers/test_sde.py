@@ -168,6 +168,19 @@ def test_step_size_replaces_the_gaps_but_not_the_times(path):
         torch.testing.assert_close(step.mean, mean)
 
 
+@pytest.mark.parametrize("path", [ORNSTEIN_UHLENBECK, LINEAR_FLOW], ids=["down", "up"])
+@pytest.mark.parametrize("sampler", [euler_maruyama, predictor_corrector])
+def test_even_steps_share_the_span_of_the_grid(path, sampler):
+    times = grid(path, 4, start=0.05, stop=0.03)
+    x = draw(path, times[0], (2, 3, 4), torch.complex64)
+    even, given = (
+        sampler(GaussianField(path, x), x, times, noise=gaussian(0), step_size=size)
+        for size in ("even", abs(float(times[-1] - times[0])) / 4)
+    )
+    assert torch.equal(even, given)
+    assert not torch.equal(even, sampler(GaussianField(path, x), x, times, noise=gaussian(0)))
+
+
 def test_steps_carry_mean_and_std():
     """What policy gradients need: x_next - mean is std times the noise, and the last step has none."""
     times = grid(ORNSTEIN_UHLENBECK, 5, stop=0.03)
@@ -201,6 +214,7 @@ def test_a_singular_start_is_an_error_not_nan(sampler, path, start, complaint):
         (euler_maruyama, {"churn": float("nan")}, "churn=nan"),
         (euler_maruyama, {"step_size": 0.0}, "step_size=0.0"),
         (predictor_corrector, {"step_size": -1.0}, "step_size=-1.0"),
+        (euler_maruyama, {"step_size": "evn"}, "step_size='evn': need a number > 0, 'even'"),
         (predictor_corrector, {"snr": 0.0}, "snr=0.0"),
         (predictor_corrector, {"corrector_steps": -1}, "corrector_steps=-1"),
         (predictor_corrector, {"corrector_steps": 0, "predict": False}, "predict=False: need at least 1"),
