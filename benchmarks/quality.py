@@ -1,9 +1,10 @@
-"""Quality of methods and step counts on recorded pairs: one table of means.
+"""Quality and cost of methods and step counts on recorded pairs: one Markdown table of means.
 
-    python benchmarks/quality.py data/val_pairs --methods flowse --steps 1 2 4 8 16
+    python benchmarks/quality.py data/val_pairs --methods regression flowse --steps 1 2 4 8 16
 
-The folder holds `clean` and `noisy` with equal file names. Cost is given in counted network calls and as a ratio to the
-first row's time in the same run, not in seconds.
+The folder holds `clean` and `noisy` with equal file names. Cost is given in network calls per file, as the real-time
+factor (seconds of work per second of audio, on one thread unless --threads says otherwise), and as a ratio to the time
+of the first row of the same run, which drifts less from machine to machine. Methods that do not sample have one row.
 """
 
 from __future__ import annotations
@@ -20,13 +21,30 @@ from gense.backbones import Backbone
 from gense.data import Pairs
 from gense.metrics import evaluate_pair
 
-COLUMNS = ("pesq", "estoi", "si_sdr", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak")
+COLUMNS = {
+    "pesq": "PESQ", "estoi": "ESTOI", "si_sdr": "SI-SDR", "dnsmos_ovrl": "OVRL", "dnsmos_sig": "SIG",
+    "dnsmos_bak": "BAK",
+}  # fmt: skip
+DECIMALS = {"pesq": 2, "estoi": 3, "si_sdr": 1}
 
 
-def row(name: str, scores: dict[str, list[float]], calls: float, ratio: float) -> str:
+def row(name: str, scores: dict[str, list[float]], calls: float, factor: float, ratio: float) -> str:
     """One line of the table."""
-    means = " ".join(f"{statistics.fmean(scores[c]):>11.3f}" for c in COLUMNS)
-    return f"{name:<36}{means}{calls:>8.1f}{ratio:>8.2f}"
+    means = [f"{statistics.fmean(scores[c]):.{DECIMALS.get(c, 2)}f}" for c in COLUMNS]
+    return f"| {name} | " + " | ".join([*means, f"{calls:g}", f"{factor:.3f}", f"{ratio:.2f}"]) + " |"
+
+
+class Counter:
+    """Counts the calls of the networks in an enhancer."""
+
+    def __init__(self, enhancer: gense.Enhancer) -> None:
+        self.calls = 0
+        for module in enhancer.modules():
+            if isinstance(module, Backbone):
+                module.register_forward_hook(self)
+
+    def __call__(self, *_: object) -> None:
+        self.calls += 1
 
 
 def main() -> None:
@@ -39,48 +57,45 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="number of pairs, evenly picked")
     parser.add_argument("--options", nargs="*", default=[], help="sampler options as name=number")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
     settings = parser.parse_args()
+    torch.set_num_threads(settings.threads)
     options = {name: float(value) for name, value in (pair.split("=") for pair in settings.options)}
 
-    print(f"{'':<36}" + " ".join(f"{c:>11}" for c in COLUMNS) + f"{'calls':>8}{'time':>8}")
+    heads = ["", *COLUMNS.values(), "NFE", "RTF", "time"]
+    print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     baseline = None
     noisy_scores: dict[str, list[float]] = defaultdict(list)
     for method in settings.methods:
         for dtype in settings.dtypes:
             enhancer = gense.load(method, dtype=dtype)
-            pairs = Pairs(settings.pairs, enhancer.sample_rate, limit=settings.limit)
+            rate = enhancer.sample_rate
+            pairs = Pairs(settings.pairs, rate, limit=settings.limit)
             if not noisy_scores:
                 for clean, noisy in pairs:
-                    for name, value in evaluate_pair(noisy.numpy(), clean.numpy(), enhancer.sample_rate).items():
+                    for name, value in evaluate_pair(noisy.numpy(), clean.numpy(), rate).items():
                         noisy_scores[name].append(value)
-                print(row("noisy input", noisy_scores, 0, 0))
-            calls = 0
-
-            def count(*_: object) -> None:
-                nonlocal calls
-                calls += 1
-
-            for module in enhancer.modules():
-                if isinstance(module, Backbone):
-                    module.register_forward_hook(count)
-            for sampler in settings.samplers:
-                for steps in settings.steps:
+                print(row("noisy input", noisy_scores, 0, 0, 0), flush=True)
+            counter = Counter(enhancer)
+            samples = enhancer.head.sampling is not None
+            for sampler in settings.samplers if samples else [None]:
+                for steps in settings.steps if samples else [None]:
                     scores: dict[str, list[float]] = defaultdict(list)
-                    calls, spent = 0, 0.0
+                    counter.calls, spent, seconds = 0, 0.0, 0.0
                     for clean, noisy in pairs:
                         start = time.perf_counter()
                         out = gense.enhance(
-                            noisy, enhancer, steps=steps, sampler=sampler, seed=settings.seed,
-                            sample_rate=enhancer.sample_rate, **options,
+                            noisy, enhancer, steps=steps, sampler=sampler, seed=settings.seed, sample_rate=rate,
+                            **(options if samples else {}),
                         )
-                        spent += time.perf_counter() - start
-                        for name, value in evaluate_pair(
-                            out.numpy(), clean.numpy(), enhancer.sample_rate
-                        ).items():
+                        spent, seconds = spent + time.perf_counter() - start, seconds + len(noisy) / rate
+                        for name, value in evaluate_pair(out.numpy(), clean.numpy(), rate).items():
                             scores[name].append(value)
                     baseline = baseline or spent
-                    label = f"{method} {dtype} {sampler or 'default'} steps={steps}"
-                    print(row(label, scores, calls / len(pairs), spent / baseline), flush=True)
+                    parts = [method, dtype if len(settings.dtypes) > 1 else None, sampler, steps and f"{steps} step" + "s" * (steps > 1)]
+                    label = ", ".join(part for part in parts if part)
+                    calls = counter.calls / len(pairs)
+                    print(row(label, scores, calls, spent / seconds, spent / baseline), flush=True)
 
 
 if __name__ == "__main__":

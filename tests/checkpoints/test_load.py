@@ -114,6 +114,30 @@ def test_written_weights_are_as_readable_as_any_other_file(model: Path) -> None:
     assert (model / "model.safetensors").stat().st_mode == (model / "method.yaml").stat().st_mode
 
 
+def test_weights_in_bytes_come_back_within_half_a_step(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = {
+        "kernel": torch.randn(6, 4, 3, 3) * torch.logspace(-4, 2, 6).reshape(6, 1, 1, 1), "bias": torch.randn(6),
+        "zero": torch.zeros(2, 3), "count": torch.tensor([7]),
+    }
+    path = write_state(state, tmp_path / "a.safetensors", dtype=torch.int8)
+    back = read_state(path)
+    assert back.keys() == state.keys()
+    step = state["kernel"].abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    assert ((back["kernel"] - state["kernel"]).abs() <= 0.501 * step).all()
+    torch.testing.assert_close(back["bias"].float(), state["bias"], rtol=1e-3, atol=1e-3)
+    assert torch.equal(back["zero"], state["zero"])
+    assert torch.equal(back["count"], state["count"])
+    larger = write_state(state, tmp_path / "b.safetensors", dtype=torch.float16)
+    assert path.stat().st_size < larger.stat().st_size
+
+
+def test_a_scale_without_its_weights_is_refused(tmp_path: Path) -> None:
+    path = write_state({"a#scale": torch.ones(3)}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"a\.safetensors: a#scale belongs to no tensor of this file"):
+        read_state(path)
+
+
 def test_strict_loading_copies_nothing_when_something_is_wrong() -> None:
     module = torch.nn.Linear(2, 2)
     before = module.weight.detach().clone()
