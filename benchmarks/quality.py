@@ -92,7 +92,8 @@ def main() -> None:
                         for name, value in evaluate_pair(out.numpy(), clean.numpy(), rate).items():
                             scores[name].append(value)
                     baseline = baseline or spent
-                    parts = [method, dtype if len(settings.dtypes) > 1 else None, sampler, steps and f"{steps} step" + "s" * (steps > 1)]
+                    count = steps and f"{steps} step{'s' if steps > 1 else ''}"
+                    parts = [method, dtype if len(settings.dtypes) > 1 else None, sampler, count]
                     label = ", ".join(part for part in parts if part)
                     calls = counter.calls / len(pairs)
                     print(row(label, scores, calls, spent / seconds, spent / baseline), flush=True)
