@@ -80,7 +80,8 @@ def enhance(
 ) -> Audio:
     """Enhance speech: a file, an array or a tensor, of any length, rate and number of channels.
 
-    Channels and items are enhanced one by one with the same noise, so a stereo image holds. Long inputs are cut into
+    Channels and items are enhanced one by one with the same noise, so a stereo image holds, unless the method brings
+    each channel to a level of its own (`output_level`, which the published FlowSE has). Long inputs are cut into
     overlapping chunks, and memory does not grow with their length beyond the samples themselves. The result is
     limited to the band of the method (8 kHz for a method at 16 kHz), whatever the input's rate.
 
@@ -95,17 +96,19 @@ def enhance(
         seed: of the noise; equal seeds give equal results on one machine.
         device: where to compute; None takes CUDA where there is one, or leaves a loaded enhancer where it is.
         output: file to write. For a path it defaults to `<name>.enhanced<suffix>` beside the input.
-        text: transcript, for methods that read one.
-        **options: options of the sampler and the schedule, checked against their signatures.
+        text: what is said, for methods that read it; see `Enhancer.enhance` on recordings longer than a chunk.
+        **options: options of the sampler and the schedule, checked against their signatures; and, for methods trained
+            with conditions left out, `guidance` (a number, 0 is none) and `guidance_interval` (the part of the way from
+            noise, 0, to speech, 1, on which it acts).
 
     Returns:
         What came in: for a path the path of the written file, else an array or tensor of the same shape, type, rate
         and device.
 
     Raises:
-        ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps, or a
-            sampling that diverged.
-        TypeError: audio of an unsupported type.
+        ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps, text
+            that is empty or that the method does not read, or a sampling that diverged.
+        TypeError: audio or text of an unsupported type.
         FileNotFoundError: no such file.
         OSError: the output cannot be written, or weights cannot be fetched.
     """
@@ -113,17 +116,17 @@ def enhance(
     given = _take(audio, output, sample_rate)
     enhancer = _ready(method, device)
     sampling = checked_sampling(enhancer, steps, sampler, schedule, options)
-    if text is not None and "text" not in enhancer.head.reads:
-        raise ValueError("text: this method reads no transcript; leave it out")
-    result = _run(given, enhancer, sampling, seed)
+    result = _run(given, enhancer, sampling, seed, text)
     if given.source is None:
         return given.signal.back(result)  # type: ignore[return-value]
     return given.target if isinstance(audio, Path) else str(given.target)  # type: ignore[return-value]
 
 
-def enhance_file(source: Path, target: Path, enhancer: Enhancer, sampling: Sampling | None, seed: int) -> None:
+def enhance_file(
+    source: Path, target: Path, enhancer: Enhancer, sampling: Sampling | None, seed: int, text: str | None = None
+) -> None:
     """Enhance one file with a loaded enhancer and a checked sampling; raises what `enhance` raises."""
-    _run(_take(source, target, None), enhancer, sampling, seed)
+    _run(_take(source, target, None), enhancer, sampling, seed, text)
 
 
 @dataclass(frozen=True)
@@ -153,20 +156,23 @@ def _take(audio: Any, output: str | os.PathLike[str] | None, sample_rate: int | 
     return _Given(Signal.of(wav.T, str(source)), rate, source, target)
 
 
-def _run(given: _Given, enhancer: Enhancer, sampling: Sampling | None, seed: int) -> np.ndarray:
+def _run(
+    given: _Given, enhancer: Enhancer, sampling: Sampling | None, seed: int, text: str | None
+) -> np.ndarray:
     """Enhance (N, S), and write it if there is a target, which is tried first."""
+    enhancer.transcripts(text, 1)
     rate = checked_rate(enhancer.sample_rate if given.rate is None else given.rate)
     channels = given.signal.channels
     if given.target is not None:
         audio_io.check_writable(given.target, rate, len(channels), like=given.source)
-    result = _channels(enhancer, channels, rate, sampling, seed)
+    result = _channels(enhancer, channels, rate, sampling, seed, text)
     if given.target is not None:
         audio_io.write(given.target, result.T, rate, like=given.source)
     return result
 
 
 def _channels(
-    enhancer: Enhancer, channels: np.ndarray, rate: int, sampling: Sampling | None, seed: int
+    enhancer: Enhancer, channels: np.ndarray, rate: int, sampling: Sampling | None, seed: int, text: str | None
 ) -> np.ndarray:
     """Enhance float32 (N, S) at `rate` channel by channel."""
     from tqdm import tqdm
@@ -183,7 +189,7 @@ def _channels(
                 bar.update(index + done / total - bar.n)
 
             source = torch.from_numpy(wav if wav.flags.writeable else wav.copy())  # PyTorch knows no read-only memory
-            clean = enhancer.enhance(source[None], sampling=sampling, seed=seed, progress=progress)
+            clean = enhancer.enhance(source[None], text=text, sampling=sampling, seed=seed, progress=progress)
             if not all(torch.isfinite(bound) for bound in torch.aminmax(clean)):
                 raise ValueError("the result holds NaN: sampling diverged; take the method's own options, and float32")
             back = audio_io.resample(clean[0].cpu().numpy(), enhancer.output_rate, rate)

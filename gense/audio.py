@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Level:
-    """Input level that a model was trained on: every item is brought to it as a whole, and back afterwards.
+    """A level to which every item is brought as a whole: a model's input before, or its output afterwards.
 
     Args:
         kind: "peak": the largest absolute sample becomes 1; "rms": the root mean square becomes `target_db`;

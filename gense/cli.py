@@ -71,10 +71,13 @@ def enhance_parser() -> ArgumentParser:
     parser.add_argument("--trust", action="store_true", help="let a folder's method.yaml name classes outside gense")
     parser.add_argument(
         "--options", type=dict[str, Any], default={}, metavar="JSON",
-        help="of sampler and schedule: --options.snr 0.3, or --options '{\"snr\": 0.3}'",
+        help="of sampler and schedule, and guidance: --options.snr 0.3, or --options '{\"snr\": 0.3}'",
+    )
+    parser.add_argument(
+        "--text-file", "--text_file", type=str | None, metavar="FILE", help="text file with the transcript of one input"
     )
     parser.add_function_arguments(
-        enhance_files, skip={"inputs", "output", "method", "resume", "compile", "trust", "options"}
+        enhance_files, skip={"inputs", "output", "method", "resume", "compile", "trust", "options", "text_file"}
     )
     return parser
 

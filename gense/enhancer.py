@@ -6,16 +6,21 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from gense import samplers
 from gense.audio import Level
-from gense.chunking import Chunking
+from gense.chunking import Chunking, Plan
 from gense.heads.base import Head
 from gense.losses import WaveLoss
 from gense.representations.base import Representation
 from gense.samplers.types import Noise, Step
+from gense.text import PADDING, Tokenizer, excerpt
 from gense.types import Batch, Condition, Loss, Sampling
 from gense.vocoders.base import Vocoder
+
+TEXT = "text"
+"""The condition that is made from transcripts."""
 
 
 class Enhancer(nn.Module):
@@ -25,8 +30,11 @@ class Enhancer(nn.Module):
         representations: by name; condition `noisy_<name>` is the noisy input in that representation.
         head: what generates the clean features.
         vocoder: what makes the waveform from them; None leaves it to the representation. Its weights are not trained.
+        text: what makes condition `text` from transcripts; None for a method, or a copy of one, that takes none.
         sample_rate: of the waveforms, Hz.
         level: level to which each input is brought as a whole, and back afterwards.
+        output_level: level to which each result is brought as a whole, measured on its whole frames; None leaves it at
+            the input's. Nothing is clipped here: where a peak then exceeds full scale, files of integers clip it.
         chunking: how long inputs are cut; None processes any input whole.
         wave_losses: training losses on the decoded estimate, beside the head's own.
 
@@ -35,7 +43,7 @@ class Enhancer(nn.Module):
 
     Raises:
         ValueError: the head reads or predicts a representation that is not there, one has another rate, or the vocoder
-            was made for other features.
+            was made for other features, or there is a tokenizer and the head reads no text.
     """
 
     def __init__(
@@ -44,8 +52,10 @@ class Enhancer(nn.Module):
         head: Head,
         vocoder: Vocoder | None = None,
         *,
+        text: Tokenizer | None = None,
         sample_rate: int,
         level: Level = Level("peak"),  # noqa: B008 - frozen
+        output_level: Level | None = None,
         chunking: Chunking | None = None,
         wave_losses: Sequence[WaveLoss] = (),
     ):
@@ -55,12 +65,16 @@ class Enhancer(nn.Module):
                 raise ValueError(
                     f"representation {name!r} works at {representation.sample_rate} Hz, the enhancer at {sample_rate}"
                 )
-        needed = [*(key.removeprefix("noisy_") for key in head.reads), head.target, *head.targets]
+        if text is not None and TEXT not in head.reads:
+            raise ValueError(f"there is a tokenizer, but the head reads no text, only {', '.join(head.reads)}")
+        features = tuple(key for key in head.reads if key != TEXT)
+        needed = [*(key.removeprefix("noisy_") for key in features), head.target, *head.targets]
         for name in needed:
             if name not in representations:
                 raise ValueError(f"the head needs representation {name!r}; there are {', '.join(representations)}")
         self.representations = nn.ModuleDict(representations)
         self.head, self.sample_rate, self.level, self.chunking = head, sample_rate, level, chunking
+        self.text, self.features, self.output_level = text, features, output_level
         self.wave_losses = nn.ModuleList(wave_losses)
         self.vocoder, self.output_rate = vocoder, sample_rate
         if vocoder is not None:
@@ -89,15 +103,49 @@ class Enhancer(nn.Module):
         """Where the weights are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    def _conditions(self, noisy: Tensor) -> Condition:
-        return {key: self._representation(key.removeprefix("noisy_")).encode(noisy) for key in self.head.reads}
+    def _conditions(self, noisy: Tensor, tokens: Tensor | None) -> Condition:
+        """What the head reads, of waveforms (B, S) and token ids (B, L); without tokens there is no text."""
+        cond = {key: self._representation(key.removeprefix("noisy_")).encode(noisy) for key in self.features}
+        return cond if tokens is None else {**cond, TEXT: tokens.to(noisy.device)}
+
+    def transcripts(self, text: str | Sequence[str] | None, items: int) -> list[str] | None:
+        """Check transcripts before any work: one an item, or one string for all.
+
+        Raises:
+            ValueError: the method reads none, its vocabulary is missing, their number is wrong, or one is empty.
+            TypeError: neither a string nor strings.
+        """
+        if text is None:
+            return None
+        if TEXT not in self.head.reads:
+            raise ValueError("text: this method reads no transcript; leave it out")
+        if self.text is None:
+            raise ValueError(
+                "text: this method reads transcripts, but came without its vocabulary; leave the text out, put the "
+                "vocabulary beside the checkpoint (vocab.txt) and load it again, or set "
+                "enhancer.text = gense.text.Tokenizer.read(path)"
+            )
+        texts = [text] * items if isinstance(text, str) or not isinstance(text, Sequence) else list(text)
+        if wrong := [type(one).__name__ for one in texts if not isinstance(one, str)]:
+            raise TypeError(f"text holds {wrong[0]}: expected a string, or a list of strings")
+        if len(texts) != items:
+            raise ValueError(f"text: {len(texts)} transcripts for {items} items; give one an item, or one string")
+        if any(not one.strip() for one in texts):
+            raise ValueError("text is empty: give what is said in the recording, or leave it out")
+        return texts
 
     def loss(self, batch: Batch) -> Loss:
-        """Training loss of a batch: the head's own and, weighted, those on waveforms."""
+        """Training loss of a batch: the head's own and, weighted, those on waveforms.
+
+        Raises:
+            ValueError: the batch has transcripts and the method takes none, or `wave_losses` lack an estimate.
+        """
         scale = self.level.scale(batch.noisy, training=True)
         clean, noisy = batch.clean / scale, batch.noisy / scale
         targets = {name: self._representation(name).encode(clean) for name in self.head.targets}
-        loss = self.head.loss(targets, self._conditions(noisy))
+        texts = self.transcripts(batch.text, len(noisy))
+        tokens = self.text(texts) if self.text is not None and texts is not None else None
+        loss = self.head.loss(targets, self._conditions(noisy, tokens))
         if not self.wave_losses:
             return loss
         if loss.data is None:
@@ -115,6 +163,7 @@ class Enhancer(nn.Module):
         self,
         wav: Tensor,
         *,
+        text: str | Sequence[str] | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
         noise: Noise | None = None,
@@ -127,8 +176,13 @@ class Enhancer(nn.Module):
         draws the same noise, keyed to the absolute frame, so a result depends neither on the batch nor on the cuts
         beyond what the network itself sees of its context. Silent items stay silent.
 
+        The transcript of an item that is cut is cut, too: each chunk gets the words that would be spoken in it at an
+        even pace, those of an overlap and at the borders on both sides. Where the pace is uneven, cut the recording at
+        its pauses yourself and give each part its own words.
+
         Args:
             wav: (B, S), finite, at `sample_rate`; any device, computed on the module's.
+            text: what is said, one transcript an item or one for all; None leaves the condition out.
             sampling: overrides the head's own sampling.
             seed: of the noise, >= 0.
             noise: replaces the seeded noise; drawn chunk batch after chunk batch.
@@ -139,7 +193,8 @@ class Enhancer(nn.Module):
             (B, ceil(S * output_rate / sample_rate)) on the input's device.
 
         Raises:
-            ValueError: wrong shape, no samples, or samples that are not finite.
+            ValueError: wrong shape, no samples, samples that are not finite, or text that does not fit; see
+                `transcripts`.
         """
         if wav.ndim != 2 or wav.shape[1] == 0 or wav.shape[0] == 0:
             raise ValueError(f"wav has shape {tuple(wav.shape)}: expected (batch, samples), neither of them 0")
@@ -152,6 +207,7 @@ class Enhancer(nn.Module):
             raise ValueError("wav holds NaN or infinite samples")
         if sampling is not None and self.head.sampling is None:
             raise ValueError("this method is deterministic: it takes no steps, sampler or options")
+        texts = self.transcripts(text, len(source))
         scale = self.level.scale(source)
         # Numbers too small to be brought to a level are silence, too: a generative model would invent something there
         silent = peak < 1e-30
@@ -162,11 +218,13 @@ class Enhancer(nn.Module):
         joined = plan.at(self.output_rate, self.sample_rate)
         out = source.new_zeros(items, joined.samples)
         done, total = 0, items * len(plan.starts)
+        tokens = None if texts is None else self._tokens(texts, plan)
         for group in plan.groups(items, chunking.batch):
             pieces = torch.stack([plan.cut(source[item], plan.starts[index]) / scale[item] for item, index in group])
             starts = [plan.starts[index] // hop * frames for _, index in group]
             draw = noise or samplers.by_frame(seed, starts)
-            clean = self._generate(pieces.to(self.device), sampling, draw, callback).to(source.device)
+            ids = None if tokens is None else pad_sequence([tokens[job] for job in group], True, PADDING)
+            clean = self._generate(pieces.to(self.device), ids, sampling, draw, callback).to(source.device)
             for (item, index), piece in zip(group, clean, strict=True):
                 start = joined.starts[index]
                 stop = min(start + joined.length, joined.samples)
@@ -176,13 +234,30 @@ class Enhancer(nn.Module):
             if progress:
                 progress(done, total)
         out[silent] = 0.0
+        if self.output_level is not None:
+            frame = max(1, hop * self.output_rate // (self.sample_rate * frames))
+            whole = out.shape[-1] // frame * frame or out.shape[-1]
+            out /= self.output_level.scale(out[:, :whole])
         return out.to(wav.dtype)
 
+    def _tokens(self, texts: list[str], plan: Plan) -> dict[tuple[int, int], Tensor]:
+        """Token ids (L,) of each (item, chunk)."""
+        assert self.text is not None
+        ends = [(start / plan.samples, (start + plan.length) / plan.samples) for start in plan.starts]
+        jobs = {(item, k): excerpt(text, *end) for item, text in enumerate(texts) for k, end in enumerate(ends)}
+        ids = self.text(list(jobs.values()))  # all at once, so that what is unknown is told once
+        return {job: row[: int((row != PADDING).sum())] for job, row in zip(jobs, ids, strict=True)}
+
     def _generate(
-        self, wav: Tensor, sampling: Sampling | None, noise: Noise, callback: Callable[[Step], None] | None
+        self,
+        wav: Tensor,
+        tokens: Tensor | None,
+        sampling: Sampling | None,
+        noise: Noise,
+        callback: Callable[[Step], None] | None,
     ) -> Tensor:
-        """Enhance a batch of equally long pieces (B, S) at the model's level."""
-        cond = self._conditions(wav)
+        """Enhance a batch of equally long pieces (B, S) at the model's level, with their token ids (B, L) or none."""
+        cond = self._conditions(wav, tokens)
         with torch.autocast(wav.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             features = self.head.generate(cond, sampling=sampling, noise=noise, callback=callback)
         length = -(-wav.shape[-1] * self.output_rate // self.sample_rate)

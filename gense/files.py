@@ -14,6 +14,7 @@ from tqdm import tqdm
 from gense.api import enhance_file, load
 from gense.choices import checked_sampling, checked_seed
 from gense.enhancer import Enhancer
+from gense.transcripts import transcripts_of
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".w64", ".caf", ".au")
 
@@ -47,6 +48,9 @@ def enhance_files(
     compile: bool = False,
     trust: bool = False,
     resume: bool = False,
+    text: str | None = None,
+    text_file: str | os.PathLike[str] | None = None,
+    transcripts: str | os.PathLike[str] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Report:
     """Enhance files, folders (recursively) and glob patterns, one file after the other.
@@ -67,13 +71,17 @@ def enhance_files(
         compile: compile the networks; pays off on many files of like length.
         trust: let a folder's `method.yaml` name classes outside gense.
         resume: skip inputs whose output file is already there.
-        options: options of the sampler and the schedule.
+        text: what is said in a single input file, for methods that read it.
+        text_file: text file that says it.
+        transcripts: CSV or TSV with columns path and text: a transcript for every input, see `read_transcripts`.
+        options: options of the sampler and the schedule; guidance and guidance_interval.
 
     Returns:
         What was done, skipped and failed.
 
     Raises:
-        ValueError: no inputs, two inputs with the same output, or a method, sampler or option that does not exist.
+        ValueError: no inputs, two inputs with the same output, a method, sampler or option that does not exist, or
+            transcripts that are missing, empty or not for this method.
         FileNotFoundError: an input does not exist.
         OSError: the output folder cannot be made or written.
     """
@@ -88,6 +96,7 @@ def enhance_files(
             waiting.append((source, target))
     if not waiting:
         return report
+    texts = transcripts_of([source for source, _ in waiting], text, text_file, transcripts)
     for folder in {target.parent for _, target in waiting}:
         _check_folder(folder)
     if not isinstance(method, Enhancer):
@@ -98,11 +107,13 @@ def enhance_files(
         loaded = method
     # What is wrong with the settings is wrong for every file: say it once, before any of them
     sampling = checked_sampling(loaded, steps, sampler, schedule, options or {})
+    if texts:
+        loaded.transcripts(list(texts.values()), len(texts))
     for source, target in tqdm(waiting, unit="file", disable=True if len(waiting) == 1 else None):
         made: list[Path] = []
         try:
             made = _make_folders(target.parent)
-            enhance_file(source, target, loaded, sampling, seed)
+            enhance_file(source, target, loaded, sampling, seed, texts.get(source))
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             report.failed[source] = str(error).removeprefix(f"{source}: ") or type(error).__name__
             for folder in made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,32 @@ def split(text: str, rule: Rule) -> list[str]:
 
 def _is_chinese(character: str) -> bool:
     """Whether a character lies in the CJK ideographs, for which alone there is a pinyin."""
-    code = ord(character)
-    return code == 0x3007 or 0x3400 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x323AF
+    return re.fullmatch(f"[{_CHINESE}]", character) is not None
+
+
+# A Chinese character is a word of its own; of everything else, what stands between spaces
+_CHINESE = "\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_WORD = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
+
+
+def excerpt(text: str, begin: float, end: float) -> str:
+    """The part of a transcript that belongs to a part of its recording, spoken at an even pace.
+
+    Words are not cut: those at the borders belong to both sides.
+
+    Args:
+        text: the transcript.
+        begin: of the part, as a share of the whole, at least 0.
+        end: of the part, at most 1.
+
+    Returns:
+        The words of which any letter lies between the two; the text itself where they enclose all of it; "" where none
+        does.
+    """
+    if begin <= 0 and end >= 1:
+        return text
+    words = [m for m in _WORD.finditer(text) if m.end() > begin * len(text) and m.start() < end * len(text)]
+    return text[words[0].start() : words[-1].end()] if words else ""
 
 
 class Tokenizer(nn.Module):

@@ -29,7 +29,7 @@ LAYERS: list[list[str]] = [
     ["audio", "chunking", "signals", "text"],
     ["enhancer"],
     ["configs", "weights", "checkpoints"],
-    ["choices", "api", "files"],
+    ["choices", "api", "transcripts", "files"],
     ["data", "metrics", "spectrogram"],
     ["training", "sweep", "scale"],
     ["cli"],

@@ -226,7 +226,9 @@ def test_every_flag_is_an_argument_of_the_api_with_its_default() -> None:
         assert f"--{name}" in help_text
     # and the file's arguments are those of one piece of audio, as far as they make sense for many files
     of_one = set(inspect.signature(gense.enhance).parameters)
-    assert set(arguments) - of_one == {"inputs", "dtype", "compile", "trust", "resume"}
+    assert set(arguments) - of_one == {
+        "inputs", "dtype", "compile", "trust", "resume", "text_file", "transcripts"
+    }  # fmt: skip
 
 
 # -- the other commands ----------------------------------------------------------------------------------------------

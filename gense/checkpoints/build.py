@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,7 +85,7 @@ def _refuse(found: Iterable[tuple[str, str]]) -> None:
 
 def one_line(error: Exception) -> str:
     """Say in one line what jsonargparse says in a tree: the path of the key, what is wrong, what was given."""
-    lines = str(error).splitlines()
+    lines = _into_classes(str(error).splitlines())
     keys = [match[1] for match in (re.fullmatch(r'\s*Parser key "(.+)":', line) for line in lines) if match]
     body = [line.strip() for line in lines if not _BRANCH.match(line)]
     if body and body[0].startswith("Does not validate against any"):
@@ -94,6 +95,22 @@ def one_line(error: Exception) -> str:
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", " ".join(body)).replace("typing.", "")
     text = re.sub(r"\s*\. Got value: ", ", got ", text.replace("NoneType", "null").replace("Expected a ", "expected "))
     return f"{'.'.join(keys)}: {text}" if keys else text
+
+
+def _into_classes(lines: list[str]) -> list[str]:
+    """Of alternatives, one a class and the others of no fitting kind at all, keep what is wrong in that class."""
+    for start, line in enumerate(lines):
+        if not line.lstrip().startswith("Does not validate against any"):
+            continue
+        indent = len(line) - len(line.lstrip())
+        inside = [len(other) - len(other.lstrip()) >= indent for other in lines[start:]] + [False]
+        stop = start + inside.index(False)
+        bullets = [k for k in range(start, stop) if lines[k].startswith(" " * (indent + 2) + "- ")] + [stop]
+        for first, after in itertools.pairwise(bullets):
+            if lines[first].lstrip().startswith("- Problem with given class_path"):
+                kept = [other for other in lines[first + 1 : after] if not other.startswith(" " * indent + "Given")]
+                return _into_classes([*lines[:start], *kept, *lines[stop:]])
+    return lines
 
 
 def _foreign(node: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -1,22 +1,39 @@
 """Checkpoints of FlowSE (log-mel, text): `*.pt.tar` files to configuration and weights.
 
 Facts on the format come from the published code at Honee-W/FlowSE, commit cfb81f1. The network's sizes are read off its
-tensors; the training YAML beside the file is needed for the spectrogram alone.
+tensors. What else a model needs lies beside the file: `vocab.txt` for transcripts, a Vocos, and `train.yaml`, whose
+spectrogram is compared with the one that is known; each may be missing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from gense.backbones.layers.rotary import rotary_table
+from gense.checkpoints.vocoder import read_vocoder
+from gense.text import Tokenizer
 
 _PREFIX = "transformer."
 _TIME = "time_embed.time_mlp.0.weight"
+
+VOCABULARY, TRAINING = "vocab.txt", "train.yaml"
+VOCODER = "charactr/vocos-mel-24khz"
+# Where the published vocoder may lie: in the checkpoint's folder itself, or in one of these inside it
+_VOCODER_FOLDERS = (".", "vocoder", "vocos", "vocos-mel-24khz", VOCODER)
+_VOCODER_FILES = (("config.yaml", "pytorch_model.bin"), ("vocoder.yaml", "model.safetensors"))
+_MEL = {
+    "target_sample_rate": 24000, "n_mel_channels": 100, "hop_length": 256, "win_length": 1024, "n_fft": 1024,
+    "mel_spec_type": "vocos",
+}  # fmt: skip
+# The published code gives a whole file to the network, whose tokens have 4096 positions, 43.7 s
+_CHUNKING = {"seconds": 40.0, "overlap": 2.0, "batch": 1}
 
 # Published names -> ours, applied one after the other to each name
 _RENAMED = [
@@ -73,6 +90,79 @@ def recognise(checkpoint: Mapping[str, Any]) -> bool:
     published = {str(name).removeprefix(_PREFIX): value for name, value in state.items()}
     output = published.get("proj_out.weight")
     return output is not None and _input_width(published) == 2 * len(output)
+
+
+def convert(checkpoint: Mapping[str, Any], folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Turn a published checkpoint and what lies beside it into (configuration, weights) of an `Enhancer`.
+
+    It does what the published inference does: 16 kHz in, brought to 24 kHz by a short sinc, 32 Euler steps with
+    guidance 1, Vocos, and an output level of -25 dBFS; recordings over 40 s are cut, where the published code takes
+    them whole. Tokens are characters, as there; `enhancer.text.rule = "pinyin"` is the rule of its training, and the
+    one for Chinese.
+
+    Args:
+        checkpoint: content of the file.
+        folder: where it lies.
+
+    Raises:
+        ValueError: weights that do not fit, another spectrogram, or a vocabulary of another size.
+        OSError: no vocoder in the folder, and the hub cannot be asked for it.
+    """
+    backbone, weights = network(checkpoint)
+    drops = _training(folder / TRAINING)
+    state = {f"head.backbone.{name}": value for name, value in weights.items()}
+    try:
+        vocoder, loaded = read_vocoder(_vocoder_source(folder))
+    except OSError as error:
+        raise OSError(f"{error}. Or put the vocoder's files into {folder / 'vocoder'}") from error
+    state |= {f"vocoder.{name}": value for name, value in loaded.state_dict().items()}
+    settings: dict[str, Any] = {
+        "sample_rate": 16000, "level": {"kind": "none"}, "output_level": {"kind": "rms", "target_db": -25.0},
+        "chunking": dict(_CHUNKING),
+        "representations": {
+            "mel": {"class_path": "gense.representations.LogMel", "init_args": {"settings": {}, "input_rate": 16000}},
+        },
+    }  # fmt: skip
+    if (folder / VOCABULARY).is_file():
+        tokenizer = Tokenizer.read(folder / VOCABULARY)
+        tokens, places = len(tokenizer.ids()), backbone["init_args"]["vocabulary"]
+        if tokens != places:
+            raise ValueError(f"{folder / VOCABULARY} has {tokens} tokens, the network {places}")
+        state["text.vocabulary"] = tokenizer.vocabulary
+        settings["text"] = {"class_path": "gense.text.Tokenizer", "init_args": {"size": len(tokenizer.vocabulary)}}
+    settings["head"] = {
+        "class_path": "gense.heads.PathHead",
+        "init_args": {
+            "target": "mel", "predicts": "velocity", "anchor": None, "condition": ["noisy_mel", "text"], "t_eps": 0.0,
+            **drops, "process": {"class_path": "gense.processes.LinearFlow"}, "backbone": backbone,
+            "sampling": {"sampler": "euler", "steps": 32, "guidance": 1.0},
+        },
+    }  # fmt: skip
+    settings["vocoder"] = vocoder
+    return {"class_path": "gense.Enhancer", "init_args": settings}, state
+
+
+def _vocoder_source(folder: Path) -> str | Path:
+    """The folder that holds the vocoder, or its name on the hub."""
+    for place in _VOCODER_FOLDERS:
+        if any(all((folder / place / name).is_file() for name in names) for names in _VOCODER_FILES):
+            return folder / place
+    return VOCODER
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """Check the spectrogram in a training YAML, and return the shares of conditions left out, by our names."""
+    model: Any = {}
+    if path.is_file():
+        try:
+            model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model") or {}
+            mel = {**_MEL, **(model.get("mel_spec") or {})}
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path}: not readable as a training YAML ({error})") from error
+        if other := ", ".join(f"{name} {value}" for name, value in mel.items() if _MEL.get(name) != value):
+            raise ValueError(f"{path}: mel_spec with {other} is not supported, only {_MEL}")
+    audio, everything = float(model.get("audio_drop_prob") or 0), float(model.get("cond_drop_prob") or 0)
+    return {"dropout": {"noisy_mel": audio, "text": 0.0}, "unconditional": everything}
 
 
 def network(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from gense.checkpoints import convert_flowmse, convert_sgmse, convert_storm
+from gense.checkpoints import convert_flowmse, convert_flowse, convert_sgmse, convert_storm
 from gense.checkpoints.pickled import read_checkpoint
 
 # One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`; the first that recognises counts
-FORMATS = (convert_storm, convert_sgmse, convert_flowmse)
+FORMATS = (convert_storm, convert_sgmse, convert_flowmse, convert_flowse)
+# Those of which a model is more than one file: their `convert` takes the checkpoint's folder, too
+OF_SEVERAL_FILES = (convert_flowse,)
 
 
 def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor], str]:
@@ -28,7 +31,8 @@ def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
     for module in FORMATS:
         if module.recognise(checkpoint):
             try:
-                config, state = module.convert(checkpoint)
+                folder = [Path(path).parent] if module in OF_SEVERAL_FILES else []
+                config, state = module.convert(checkpoint, *folder)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
             except (TypeError, KeyError, AttributeError) as error:  # values of other types than the format has

@@ -84,6 +84,8 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
         return _load_pair(method, entry.bundled, entry.name, trust=False)
     assert entry.url is not None
     path = cached(entry)
+    for name, url in entry.beside.items():
+        fetch(url, path.with_name(name))
     fetch(entry.url, path, sha256=entry.sha256)
     enhancer = _load_file(path, trust=False)
     if entry.sampling:
@@ -92,5 +94,6 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
 
 
 def cached(entry: registry.Entry) -> Path:
-    """Where a published file is kept once it has been fetched."""
-    return cache_folder() / entry.method / f"{entry.weights}.ckpt"
+    """Where a published file is kept once it has been fetched; one with others beside it in a folder of its own."""
+    folder = cache_folder() / entry.method
+    return folder / entry.weights / "model.ckpt" if entry.beside else folder / f"{entry.weights}.ckpt"

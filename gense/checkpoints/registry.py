@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,7 @@ class Entry:
         file: name of a bundled file, or None.
         config: name of the bundled method file that belongs to `file`.
         url: address of a published file, or None.
+        beside: name -> address of files that are kept beside it, because its format looks for them there.
         sha256: of the file, where known.
         sampling: replaces the default sampling of a published checkpoint.
         unsupported: why this version cannot load it, None where it can.
@@ -42,6 +43,7 @@ class Entry:
     file: str | None = None
     config: str | None = None
     url: str | None = None
+    beside: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
     sampling: dict[str, Any] | None = None
     unsupported: str | None = None

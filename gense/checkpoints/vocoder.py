@@ -48,6 +48,20 @@ def load_vocoder(
             default, that of the best-known weights; a `config.json` does not tell.
         trust: allow classes from outside gense in a `vocoder.yaml`.
 
+    Raises: see `read_vocoder`.
+    """
+    return read_vocoder(name_or_path, weights, mel=mel, trust=trust)[1]
+
+
+def read_vocoder(
+    name_or_path: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    mel: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> tuple[dict[str, Any], Vocoder]:
+    """Load a vocoder as `load_vocoder` does, with the configuration from which `build_vocoder` makes another one.
+
     Raises:
         FileNotFoundError: no such folder or file.
         OSError: the hub cannot be reached, or has no such files.
@@ -74,10 +88,12 @@ def load_vocoder(
         raise ValueError(f"{config}: it says itself on which mel spectrogram the vocoder was trained; leave out mel")
     try:
         if config.name == _HF_CONFIG:
-            return _load_transformers(config, weights, mel).eval()
-        if config.name == _CONFIG:
-            return _load_published(config, Path(weights or _beside(config, _PUBLISHED, _HF_WEIGHTS))).eval()
-        return _load_own(config, Path(weights or config.parent / WEIGHTS), trust=trust).eval()
+            settings, vocoder = _load_transformers(config, weights, mel)
+        elif config.name == _CONFIG:
+            settings, vocoder = _load_published(config, Path(weights or _beside(config, _PUBLISHED, _HF_WEIGHTS)))
+        else:
+            settings, vocoder = _load_own(config, Path(weights or config.parent / WEIGHTS), trust=trust)
+        return settings, vocoder.eval()
     except ValueError as error:
         raise ValueError(f"{config}: {str(error).removeprefix(f'{config}: ')}") from error
 
@@ -116,10 +132,11 @@ def _from_hub(repository: str, weights: str | os.PathLike[str] | None) -> tuple[
             raise first from None
 
 
-def _load_own(config: Path, weights: Path, *, trust: bool) -> Vocoder:
-    vocoder = build_vocoder(read_config(config), trust=trust)
+def _load_own(config: Path, weights: Path, *, trust: bool) -> tuple[dict[str, Any], Vocoder]:
+    settings = read_config(config)
+    vocoder = build_vocoder(settings, trust=trust)
     load_strict(vocoder, {name: value.float() for name, value in read_state(weights).items()}, str(weights))
-    return vocoder
+    return settings, vocoder
 
 
 def build_vocoder(config: Mapping[str, Any], *, trust: bool = False) -> Vocoder:
@@ -127,20 +144,23 @@ def build_vocoder(config: Mapping[str, Any], *, trust: bool = False) -> Vocoder:
     return build_as(Vocoder, config, "vocoder", "the vocoder's configuration", trust=trust)
 
 
-def _load_published(config: Path, weights: Path) -> Vocoder:
+def _load_published(config: Path, weights: Path) -> tuple[dict[str, Any], Vocoder]:
     try:
         published = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"not readable as YAML ({error})") from error
     if not isinstance(published, dict):
         raise ValueError("expected a mapping with feature_extractor, backbone and head")
-    vocoder = build_vocoder(convert_config(published))
+    settings = convert_config(published)
+    vocoder = build_vocoder(settings)
     own = vocoder.state_dict()
     load_strict(vocoder, convert_state(_tensors(weights), own), str(weights))
-    return vocoder
+    return settings, vocoder
 
 
-def _load_transformers(config: Path, weights: str | os.PathLike[str] | None, mel: Mapping[str, Any] | None) -> Vocoder:
+def _load_transformers(
+    config: Path, weights: str | os.PathLike[str] | None, mel: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], Vocoder]:
     try:
         given = json.loads(config.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -152,10 +172,11 @@ def _load_transformers(config: Path, weights: str | os.PathLike[str] | None, mel
     settings: dict[str, Any] = {"config": _own_settings(given)}
     if mel is not None:
         settings["mel"] = dict(mel)
-    vocoder = build_vocoder({"class_path": f"gense.vocoders.{kind}", "init_args": settings})
+    described = {"class_path": f"gense.vocoders.{kind}", "init_args": settings}
+    vocoder = build_vocoder(described)
     file = Path(weights or _beside(config, _HF_WEIGHTS, _PUBLISHED))
     load_strict(vocoder, {f"network.{name}": value for name, value in _tensors(file).items()}, str(file))
-    return vocoder
+    return described, vocoder
 
 
 def _own_settings(given: Mapping[str, Any]) -> dict[str, Any]:

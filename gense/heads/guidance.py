@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,3 +42,30 @@ def beside_null(cond: Condition, names: Collection[str]) -> Condition:
     return {
         name: torch.cat([value, null_like(value) if name in names else value]) for name, value in cond.items()
     }
+
+
+def guidance_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A user's options that are fields of `Sampling` and belong to guidance, checked, and the others.
+
+    Raises:
+        ValueError: a strength that is not a number >= 0, or an interval that is not within 0 to 1.
+    """
+    own = {name: options[name] for name in ("guidance", "guidance_interval") if name in options}
+    if "guidance" in own:
+        own["guidance"] = _number(own["guidance"])
+        if not 0 <= own["guidance"] < math.inf:
+            raise ValueError(f"guidance={options['guidance']!r}: need a number, at least 0")
+    if "guidance_interval" in own:
+        given = own["guidance_interval"]
+        ends = tuple(_number(end) for end in given) if isinstance(given, (list, tuple)) else ()
+        if len(ends) != 2 or not 0 <= ends[0] <= ends[1] <= 1:
+            raise ValueError(
+                f"guidance_interval={given!r}: need two numbers from 0 (the prior) to 1 (the data), the lower first"
+            )
+        own["guidance_interval"] = ends
+    return own, {name: value for name, value in options.items() if name not in own}
+
+
+def _number(value: Any) -> float:
+    """A float, not a number where it is none."""
+    return math.nan if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)

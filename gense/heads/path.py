@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from gense import samplers
 from gense.backbones.base import Backbone
 from gense.heads.base import Head
-from gense.heads.guidance import beside_null, drop
+from gense.heads.guidance import beside_null, drop, guidance_options
 from gense.heads.resolve import check_options, keywords, resolve
 from gense.processes.base import QUANTITIES, Estimate, PathField, Process, expand
 from gense.processes.precondition import Precondition
@@ -89,6 +90,21 @@ class PathHead(Head):
                 )
         self.t_eps, self.prior_share, self.sampling = t_eps, prior_share, sampling
 
+    def chosen(self, sampling: Sampling, options: Mapping[str, Any]) -> Sampling:
+        """A sampling with a user's options: `guidance` and `guidance_interval`, those of the sampler and the schedule.
+
+        Raises:
+            ValueError: an unknown or impossible option, or guidance for a head that was not trained for it.
+        """
+        own, rest = guidance_options(options)
+        sampling = replace(super().chosen(sampling, rest), **own)
+        self._check_guidance(sampling)
+        return sampling
+
+    def _check_guidance(self, sampling: Sampling) -> None:
+        if sampling.guidance and not self.dropout:
+            raise ValueError(f"guidance={sampling.guidance}: this head has no dropout, hence nothing to leave out")
+
     def _times(self, uniform: Tensor) -> Tensor:
         """Map draws from [0, 1) to times between the prior end (0) and `t_eps` before the data end (1)."""
         prior, data = self.process.t_prior, self.process.t_data
@@ -164,8 +180,7 @@ class PathHead(Head):
 
         if not sampling.guidance:
             return predict
-        if not self.dropout:
-            raise ValueError(f"guidance={sampling.guidance}: this head has no dropout, hence nothing to leave out")
+        self._check_guidance(sampling)
         both = prepare(torch.cat([like, like]), beside_null(self._given(cond), self.dropout))
         prior, data = self.process.t_prior, self.process.t_data
         low, high = sampling.guidance_interval

@@ -75,7 +75,7 @@ class CompressedSTFT(Representation):
             return torch.polar(self.factor * torch.log1p(c.abs()), c.angle())
         if self.exponent == 1:
             return self.factor * c
-        # The factor last, as published: some published samplers show a rounding here in the fourth digit of their result
+        # The factor last, as published: some samplers carry a rounding here into the fourth digit of their result
         return torch.polar(c.abs() ** self.exponent, c.angle()) * self.factor
 
     def _expand(self, x: Tensor) -> Tensor:

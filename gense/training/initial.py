@@ -1,4 +1,4 @@
-"""Training that begins from the weights of another model."""
+"""Training that begins from the weights of another model, or beside those of a vocoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from gense.checkpoints.folder import load_strict
 from gense.checkpoints.load import load_enhancer
+from gense.checkpoints.vocoder import load_vocoder
 from gense.enhancer import Enhancer
 
 
@@ -41,3 +43,21 @@ def start_from(enhancer: Enhancer, sources: str | Mapping[str, str]) -> None:
         rank_zero_info(
             f"{part}: {len(fitting)} of {len(target)} tensors from {source}; fresh: {', '.join(fresh) or 'none'}"
         )
+
+
+def fill_vocoder(enhancer: Enhancer, source: str) -> None:
+    """Copy the weights of a trained vocoder into an enhancer's, which must be of the same size and for the same mel.
+
+    Args:
+        enhancer: changed in place.
+        source: a vocoder as `gense.vocoders.load` takes it.
+
+    Raises:
+        ValueError: the enhancer has no vocoder, or another one; what differs is named.
+        OSError: there is no such vocoder.
+    """
+    if enhancer.vocoder is None:
+        raise ValueError(f"vocoder={source!r}: the method has none; name one in its YAML")
+    given = load_vocoder(source)
+    given.check(enhancer.target.mel)
+    load_strict(enhancer.vocoder, given.state_dict(), source)

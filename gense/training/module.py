@@ -13,7 +13,7 @@ from torch import Tensor
 from gense.audio import resample
 from gense.enhancer import Enhancer
 from gense.metrics import evaluate_pair
-from gense.training.initial import start_from
+from gense.training.initial import fill_vocoder, start_from
 from gense.types import Batch
 
 
@@ -28,6 +28,9 @@ class EnhancerModule(lightning.LightningModule):
             1 keeps it constant.
         metrics: validation metrics, names known to `gense.metrics.evaluate_pair`.
         initial: model whose weights training begins from, or a dict from parts to models, see `start_from`.
+        vocoder: whose weights the enhancer's vocoder takes, which is not trained: a name, folder or hub repository as
+            `gense.vocoders.load` takes it. None leaves it with random weights; training does not hear it unless there
+            are losses on waveforms, validation and use do.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class EnhancerModule(lightning.LightningModule):
         final_share: float = 1.0,
         metrics: tuple[str, ...] = ("pesq", "estoi", "si_sdr"),
         initial: str | dict[str, str] | None = None,
+        vocoder: str | None = None,
     ):
         super().__init__()
         self.enhancer, self.optimizer, self.metrics = enhancer, optimizer, metrics
         self.warmup_steps, self.final_share = warmup_steps, final_share
         if initial is not None:
             start_from(enhancer, initial)
+        if vocoder is not None:
+            fill_vocoder(enhancer, vocoder)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.enhancer.loss(batch)

@@ -83,7 +83,7 @@ def test_strips_are_the_plain_layers(monkeypatch, sizes, height):
 
 
 def test_moments_of_a_long_map_do_not_gather_rounding():
-    """Sums number after number would be off by nearly 1e-4 of the deviation here, and heights need not divide evenly."""
+    """Sums number after number would be off by nearly 1e-4 of the deviation; heights need not divide evenly."""
     x = torch.randn(2, 8, 250, 700, generator=torch.Generator().manual_seed(0)) + 5
     means, variances = strips._moments(x.to(memory_format=torch.channels_last))
     variance, mean = torch.var_mean(x.double(), dim=(2, 3), correction=0)

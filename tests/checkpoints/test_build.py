@@ -121,6 +121,8 @@ def test_a_trusted_model_of_gense_alone_needs_no_trust() -> None:
         (lambda s: s["init_args"].update(sampel_rate=1), "enhancer: Option 'sampel_rate' is not accepted"),
         (lambda s: head(s)["sampling"].update(stepz=1), "enhancer.head: .*'sampling' does not accept option 'stepz'"),
         (lambda s: head(s).update(t_eps="soon"), "enhancer.head.t_eps: expected float, got soon"),
+        (lambda s: s["init_args"]["chunking"].update(secnods=1), "enhancer.chunking: Option 'secnods' is not accepted"),
+        (lambda s: s["init_args"]["chunking"].update(batch="x"), "enhancer.chunking.batch: expected int, got x"),
         (lambda s: head(s).update(anchor=[1]), r"enhancer.head.anchor: expected str or null, got \[1\]"),
         (lambda s: s["init_args"]["level"].update(kind="loud"), r"enhancer.level.kind: expected Literal\['peak'.*loud"),
         (lambda s: head(s).pop("backbone"), "enhancer.head: the following arguments are required: backbone"),

@@ -236,6 +236,7 @@ def test_every_entry_is_whole() -> None:
         assert bool(entry.url) != bool(entry.file), entry.name
         assert bool(entry.file) == bool(entry.config), entry.name
         assert entry.url is None or entry.url.startswith("https://")
+        assert all(url.startswith("https://") for url in entry.beside.values())
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
         if entry.sampling:
             Sampling(**entry.sampling)
