@@ -155,7 +155,7 @@ def test_strict_loading_copies_nothing_when_something_is_wrong() -> None:
         ("flowze", ValueError, "method 'flowze' unknown; nearest: 'flowse'. gense.methods() lists all"),
         ("sgsme", ValueError, "nearest: 'sgmse'"),
         ("zzzzzz", ValueError, "method 'zzzzzz' unknown; gense.methods() lists all"),
-        ("sgmse/vbdmt", ValueError, "method 'sgmse' has no weights 'vbdmt'; there are sgmse/vbdmd, "),
+        ("sgmse/vbdmt", ValueError, "method 'sgmse' has no weights 'vbdmt'; there are sgmse/compact, sgmse/vbdmd, "),
         ("some/where/model.ckpt", FileNotFoundError, "no such file or folder, and no method has that name"),
         ("./model", FileNotFoundError, "no such file or folder"),
     ],
