@@ -25,6 +25,23 @@ class Passthrough(Head):
         return cond["noisy_stft"]
 
 
+class Oracle(Backbone):
+    """Answers with a fixed tensor and remembers what it was asked."""
+
+    def __init__(self, answer: Tensor):
+        super().__init__()
+        self.answer, self.asked = answer, []
+
+    def forward(self, x, t, cond):
+        self.asked.append((x, t, dict(cond)))
+        return self.answer
+
+
+def draws(count: int, *shape: int) -> Tensor:
+    """Complex unit noise (count, *shape), always the same."""
+    return torch.randn(count, *shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+
+
 class Pointwise(Backbone):
     """A 1x1 network whose output at a frame depends on that frame alone, and on time."""
 

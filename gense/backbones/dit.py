@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gense.backbones.base import Backbone
 from gense.backbones.layers.adaln import Modulation, TimeEmbedding, modulate
-from gense.backbones.layers.frame_input import FrameInput, check_names
-from gense.backbones.layers.rotary import rotary_table
-from gense.backbones.layers.text_embedding import TextEmbedding, place
+from gense.backbones.layers.frame_input import FrameInput
+from gense.backbones.layers.frame_transformer import FrameTransformer
+from gense.backbones.layers.text_embedding import TextEmbedding
 from gense.backbones.layers.transformer import FeedForward, RotaryAttention, ZeroLinear
 from gense.types import Condition
 
@@ -44,7 +43,7 @@ class DiTBlock(nn.Module):
         return torch.addcmul(x, gate_ff, self.feed_forward(modulate(x, shift_ff, scale_ff)))
 
 
-class DiT(Backbone):
+class DiT(FrameTransformer):
     """Transformer with adaptive layer norms (Peebles & Xie 2023) in the form of F5-TTS (Chen et al. 2024).
 
     State, conditions and token features enter side by side on each frame. A missing condition is zero; missing tokens
@@ -107,41 +106,11 @@ class DiT(Backbone):
         self.modulation = Modulation(dim, 2)
         self.output = ZeroLinear(dim, features)
 
-    def prepare(self, x: Tensor, cond: Condition) -> Condition:
-        """Compute once what is the same at every step of a sampling.
-
-        Args:
-            x: a state, (B, features, T), of which only the shape matters.
-            cond: the conditions.
-
-        Returns:
-            What `forward` takes in place of the conditions, for states of this shape.
-        """
-        check_names(cond, self.reads)
-        text = None
-        if self.text is not None and self.tokens is not None:
-            text = self.text(place(cond.get(self.tokens), x))
-        return {"share": self.input.share(x, cond, text), "rotary": rotary_table(x.shape[-1], self.head_dim, x.device)}
-
-    def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
-        """Run the network once.
-
-        Args:
-            x: state, (B, features, T).
-            t: time of each item in [0, 1], (B,).
-            cond: conditions by name, or what `prepare` made of them.
-
-        Returns:
-            (B, features, T).
-        """
-        if t is None:
-            raise ValueError("t is None: this transformer needs the time of each item, (B,)")
-        if "share" not in cond:
-            cond = self.prepare(x, cond)
+    def _run(self, x: Tensor, t: Tensor, prepared: Condition) -> Tensor:
         time = F.silu(self.time(t))
-        start = h = self.input(x, cond["share"])
+        start = h = self.input(x, prepared["share"])
         for block in self.blocks:
-            h = block(h, time, cond["rotary"])
+            h = block(h, time, prepared["rotary"])
         if self.long_skip is not None:
             h = self.long_skip(torch.cat([h, start], dim=-1))
         return self.output(modulate(h, *self.modulation(time))).transpose(1, 2)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gense.backbones.base import Backbone
 from gense.backbones.layers.adaln import Modulation, TimeEmbedding, modulate
-from gense.backbones.layers.frame_input import FrameInput, check_names
+from gense.backbones.layers.frame_input import FrameInput
+from gense.backbones.layers.frame_transformer import FrameTransformer
 from gense.backbones.layers.rotary import rotary_table, rotate
 from gense.backbones.layers.text_embedding import TextEmbedding, place
 from gense.backbones.layers.transformer import FeedForward, ZeroLinear, merge_heads, split_heads
@@ -96,7 +96,7 @@ class JointBlock(nn.Module):
         return x, self.text.go_on(text, of_text, attended[:, frames:], nn.Identity())
 
 
-class MMDiT(Backbone):
+class MMDiT(FrameTransformer):
     """Diffusion transformer of two streams (Esser et al. 2024, Stable Diffusion 3), frames and tokens.
 
     Tokens keep their own length here. A missing condition is zero; missing tokens are one padding token a frame.
@@ -149,17 +149,8 @@ class MMDiT(Backbone):
         self.modulation = Modulation(dim, 2)
         self.output = ZeroLinear(dim, features)
 
-    def prepare(self, x: Tensor, cond: Condition) -> Condition:
-        """Compute once what is the same at every step of a sampling.
-
-        Args:
-            x: a state, (B, features, T), of which only the shape matters.
-            cond: the conditions.
-
-        Returns:
-            What `forward` takes in place of the conditions, for states of this shape.
-        """
-        check_names(cond, self.reads)
+    def _prepare(self, x: Tensor, cond: Condition) -> Condition:
+        assert self.text is not None  # this one always has tokens
         ids = cond[self.tokens] if self.tokens in cond else place(None, x)
         length = max(ids.shape[1], x.shape[-1])
         return {
@@ -167,23 +158,9 @@ class MMDiT(Backbone):
             "rotary": rotary_table(length, self.head_dim, x.device),
         }  # fmt: skip
 
-    def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
-        """Run the network once.
-
-        Args:
-            x: state, (B, features, T).
-            t: time of each item in [0, 1], (B,).
-            cond: conditions by name, or what `prepare` made of them.
-
-        Returns:
-            (B, features, T).
-        """
-        if t is None:
-            raise ValueError("t is None: this transformer needs the time of each item, (B,)")
-        if "share" not in cond:
-            cond = self.prepare(x, cond)
+    def _run(self, x: Tensor, t: Tensor, prepared: Condition) -> Tensor:
         time = F.silu(self.time(t))
-        h, text = self.input(x, cond["share"]), cond["text"]
+        h, text = self.input(x, prepared["share"]), prepared["text"]
         for block in self.blocks:
-            h, text = block(h, text, time, cond["rotary"])
+            h, text = block(h, text, time, prepared["rotary"])
         return self.output(modulate(h, *self.modulation(time))).transpose(1, 2)

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gense.backbones.base import Backbone
 from gense.backbones.layers.adaln import TimeEmbedding
-from gense.backbones.layers.frame_input import FrameInput, check_names
-from gense.backbones.layers.rotary import rotary_table
-from gense.backbones.layers.text_embedding import TextEmbedding, place
+from gense.backbones.layers.frame_input import FrameInput
+from gense.backbones.layers.frame_transformer import FrameTransformer
+from gense.backbones.layers.text_embedding import TextEmbedding
 from gense.backbones.layers.transformer import FeedForward, RotaryAttention
 from gense.types import Condition
 
@@ -69,7 +68,7 @@ class SkipBlock(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
-class UNetT(Backbone):
+class UNetT(FrameTransformer):
     """Flat U-Net transformer (E2 TTS, Eskimez et al. 2024): time is a token in front of the frames.
 
     The input of each block in the first half joins the mirrored block of the second. Conditions and tokens enter as
@@ -94,6 +93,8 @@ class UNetT(Backbone):
     Raises:
         ValueError: the depth is odd, or skip is unknown; on calling, without t or with a condition of another name.
     """
+
+    lead = 1  # time is a position of its own, before the frames
 
     def __init__(
         self,
@@ -134,45 +135,14 @@ class UNetT(Backbone):
         self.norm = RMSNorm(dim)
         self.output = nn.Linear(dim, features)
 
-    def prepare(self, x: Tensor, cond: Condition) -> Condition:
-        """Compute once what is the same at every step of a sampling.
-
-        Args:
-            x: a state, (B, features, T), of which only the shape matters.
-            cond: the conditions.
-
-        Returns:
-            What `forward` takes in place of the conditions, for states of this shape.
-        """
-        check_names(cond, self.reads)
-        text = None
-        if self.text is not None and self.tokens is not None:
-            text = self.text(place(cond.get(self.tokens), x))
-        rotary = rotary_table(1 + x.shape[-1], self.head_dim, x.device)
-        return {"share": self.input.share(x, cond, text), "rotary": rotary}
-
-    def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
-        """Run the network once.
-
-        Args:
-            x: state, (B, features, T).
-            t: time of each item in [0, 1], (B,).
-            cond: conditions by name, or what `prepare` made of them.
-
-        Returns:
-            (B, features, T).
-        """
-        if t is None:
-            raise ValueError("t is None: this transformer needs the time of each item, (B,)")
-        if "share" not in cond:
-            cond = self.prepare(x, cond)
-        frames = self.input(x, cond["share"])
+    def _run(self, x: Tensor, t: Tensor, prepared: Condition) -> Tensor:
+        frames = self.input(x, prepared["share"])
         h = torch.cat([self.time(t)[:, None].to(frames.dtype), frames], dim=1)
         skipped: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             if index < self.middle:
                 skipped.append(h)
-                h = block(h, cond["rotary"])
+                h = block(h, prepared["rotary"])
             else:
-                h = block(h, cond["rotary"], skipped.pop())
+                h = block(h, prepared["rotary"], skipped.pop())
         return self.output(self.norm(h)[:, 1:]).transpose(1, 2)

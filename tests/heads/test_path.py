@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gense import Sampling, samplers
 from gense.backbones import Backbone, UNet
 from gense.heads import PathHead
 from gense.processes import BridgeVE, LinearFlow, NoisyFlow, OrnsteinUhlenbeck, Precondition
 from gense.processes.base import QUANTITIES
-
-
-class Oracle(Backbone):
-    """Answers with a fixed tensor and remembers what it was asked."""
-
-    def __init__(self, answer: Tensor):
-        super().__init__()
-        self.answer, self.asked = answer, []
-
-    def forward(self, x, t, cond):
-        self.asked.append((x, t, dict(cond)))
-        return self.answer
-
-
-def draws(count: int, *shape: int) -> Tensor:
-    return torch.randn(count, *shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+from tests.tiny import Oracle, draws
 
 
 def head(backbone, process=None, **settings) -> PathHead:

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import gense
 from gense import Enhancer, Sampling
-from gense.backbones import Backbone, UNet
+from gense.backbones import UNet
 from gense.heads import RegressionHead
 from gense.losses import SISDRLoss
 from gense.representations import CompressedSTFT
 from gense.types import Batch
-
-
-class Oracle(Backbone):
-    """Answers with a fixed tensor and remembers what it was asked."""
-
-    def __init__(self, answer: Tensor):
-        super().__init__()
-        self.answer, self.asked = answer, []
-
-    def forward(self, x, t, cond):
-        self.asked.append((x, t, dict(cond)))
-        return self.answer
-
-
-def draws(count: int, *shape: int) -> Tensor:
-    return torch.randn(count, *shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+from tests.tiny import Oracle, draws
 
 
 def test_the_first_condition_is_the_input_and_there_is_no_time() -> None:
