@@ -26,12 +26,14 @@ LAYERS: list[list[str]] = [
     ["types"],
     ["representations", "backbones", "processes", "losses"],
     ["heads", "vocoders"],
-    ["audio", "chunking", "signals", "text"],
+    ["audio", "chunking", "signals", "text", "metrics"],
     ["enhancer"],
+    ["check", "ensemble"],
     ["configs", "weights", "checkpoints"],
     ["choices", "api", "transcripts", "files"],
-    ["data", "metrics", "spectrogram"],
-    ["training", "sweep", "scale"],
+    ["data", "spectrogram"],
+    ["evaluation"],
+    ["training", "sweep", "scale", "report", "demo"],
     ["cli"],
 ]
 SIBLINGS = {"representations", "backbones", "processes"}

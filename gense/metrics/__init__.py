@@ -6,8 +6,20 @@ They need the optional packages of `pip install gense[metrics]`, imported when a
 from .dnsmos import DNSMOS, dnsmos
 from .estoi import estoi
 from .pesq import pesq
-from .report import evaluate_pair
+from .registry import METRICS, Clip, Metric, evaluate_pair, score_clip
 from .signals import UndefinedScore
 from .sisdr import si_sdr
 
-__all__ = ["DNSMOS", "UndefinedScore", "dnsmos", "estoi", "evaluate_pair", "pesq", "si_sdr"]
+__all__ = [
+    "DNSMOS",
+    "METRICS",
+    "Clip",
+    "Metric",
+    "UndefinedScore",
+    "dnsmos",
+    "estoi",
+    "evaluate_pair",
+    "pesq",
+    "score_clip",
+    "si_sdr",
+]
