@@ -51,7 +51,8 @@ def test_a_method_builds_on_the_meta_device_and_its_parts_fit(path: Path) -> Non
     with torch.device("meta"):
         enhancer = build(read_config(path))
     assert {p.device.type for p in enhancer.parameters()} == {"meta"}
-    for key in [*enhancer.head.reads, f"noisy_{enhancer.head.target}"]:
+    assert (enhancer.text is not None) == ("text" in enhancer.head.reads)
+    for key in [*enhancer.features, f"noisy_{enhancer.head.target}"]:
         assert key.removeprefix("noisy_") in enhancer.representations
     assert enhancer.chunking is not None, "without chunks, memory grows with the length of the input"
     if enhancer.head.sampling is not None:
@@ -87,13 +88,17 @@ def test_a_method_names_nothing_outside_gense(path: Path) -> None:
 @pytest.mark.parametrize("path", TRAIN, ids=name_of)
 def test_a_training_run_parses_and_builds_without_running(path: Path, tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="needs gense[train]")
+    import lightning
+
     from gense.data.datamodule import MixtureDataModule
-    from gense.training.cli import FitCLI
+    from gense.training.cli import FitCLI, names_its_class
     from gense.training.module import EnhancerModule
 
     state = torch.get_rng_state()
+    named = names_its_class(["--config", str(path)], "data")
     cli = FitCLI(
-        EnhancerModule, MixtureDataModule, run=False, save_config_callback=None,
+        EnhancerModule, lightning.LightningDataModule if named else MixtureDataModule, subclass_mode_data=named,
+        run=False, save_config_callback=None,
         args=["--config", str(path), "--trainer.logger=false", f"--trainer.default_root_dir={tmp_path}"],
     )  # fmt: skip
     torch.set_rng_state(state)

@@ -7,6 +7,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,13 +56,16 @@ class Reverb(Degradation):
 class AddNoise(Degradation):
     """Add a mixture of noises at a random signal-to-noise ratio.
 
-    Every noise is cut or tiled to length, played at another speed and filtered with a random smooth response; now and
-    then one is replaced by noise with a random spectral slope or by babble of other talkers.
+    Every noise is cut or tiled to length and, unless `varied` is off, played at another speed and filtered with a
+    random smooth response; now and then one is replaced by noise with a random spectral slope or by babble of other
+    talkers.
 
     Args:
         folders: of noise.
-        snr: range in dB of active speech level over mean noise power.
+        snr: range in dB of active speech level over mean noise power, or ranges with shares, (low, high, share) each.
         count: range of the number of noises.
+        count_shares: shares of the numbers in this range; all alike by default.
+        varied: whether noises are played at another speed and filtered.
         babble: folders of speech from which babble is made; none makes none.
         babble_share: share of noises that are babble.
         coloured_share: share of noises that are generated, with a spectral slope of -9 to +3 dB per octave.
@@ -72,16 +76,26 @@ class AddNoise(Degradation):
         self,
         folders: Sequence[str],
         *,
-        snr: tuple[float, float] = (-5.0, 20.0),
+        snr: tuple[float, float] | list[tuple[float, float, float]] = (-5.0, 20.0),
         count: tuple[int, int] = (1, 3),
+        count_shares: Sequence[float] = (),
+        varied: bool = True,
         babble: Sequence[str] = (),
         babble_share: float = 0.1,
         coloured_share: float = 0.1,
         probability: float = 1.0,
     ):
-        if not (snr[0] <= snr[1] and 1 <= count[0] <= count[1]):
-            raise ValueError(f"snr={snr}, count={count}: need (low, high) each, and at least one noise")
-        self.folders, self.snr, self.count, self.babble = list(folders), snr, count, list(babble)
+        bands = [(*snr, 1.0)] if isinstance(snr, tuple) else [tuple(band) for band in snr]
+        if not bands or any(len(band) != 3 or not (band[0] <= band[1] and band[2] >= 0) for band in bands):
+            raise ValueError(f"snr={snr}: need (low, high), or a list of (low, high, share)")
+        if not 1 <= count[0] <= count[1]:
+            raise ValueError(f"count={count}: need (low, high), and at least one noise")
+        shares = list(count_shares) or [1.0] * (count[1] - count[0] + 1)
+        if len(shares) != count[1] - count[0] + 1:
+            raise ValueError(f"count_shares={shares}: need one for each of {count[0]} to {count[1]}")
+        self.folders, self.babble, self.varied = list(folders), list(babble), varied
+        self.bands, self.band_shares = bands, _normalised([band[2] for band in bands], "snr")
+        self.counts, self.count_shares = range(count[0], count[1] + 1), _normalised(shares, "count_shares")
         self.babble_share, self.coloured_share = babble_share if babble else 0.0, coloured_share
         self.probability = probability
 
@@ -102,21 +116,22 @@ class AddNoise(Degradation):
         if kind < self.coloured_share + self.babble_share:
             voices = [excerpt(self.talkers.draw, length, rng) for _ in range(rng.integers(3, 9))]
             return np.sum([voice / (rms(voice) + 1e-4) * rng.uniform(0.3, 1.0) for voice in voices], axis=0)
-        speed = 2 ** rng.uniform(-0.4, 0.4)
+        speed = 2 ** rng.uniform(-0.4, 0.4) if self.varied else 1.0
         source = self.noises.draw(rng)
         needed = int(length * speed) + 2
         if len(source) < needed:
             source = np.tile(source, -(-needed // len(source)))
         start = rng.integers(len(source) - needed + 1)
         cut = np.interp(np.arange(length) * speed, np.arange(needed), source[start : start + needed])
-        return _random_filter(cut, rng)
+        return _random_filter(cut, rng) if self.varied else cut
 
     def __call__(self, clean: np.ndarray, noisy: np.ndarray, rng: np.random.Generator) -> Pair:
         total = np.zeros(len(noisy))
-        for _ in range(rng.integers(self.count[0], self.count[1] + 1)):
+        for _ in range(_pick(self.counts, self.count_shares, rng)):
             noise = self._noise(len(noisy), rng)
             total += noise / (rms(noise) + 1e-6) * 10 ** (rng.uniform(-12, 0) / 20)
-        gain = active_level(noisy, self.sample_rate) / (rms(total) + 1e-9) * 10 ** (-rng.uniform(*self.snr) / 20)
+        low, high, _ = _pick(self.bands, self.band_shares, rng)
+        gain = active_level(noisy, self.sample_rate) / (rms(total) + 1e-9) * 10 ** (-rng.uniform(low, high) / 20)
         return clean, (noisy + gain * total).astype(np.float32)
 
 
@@ -147,6 +162,17 @@ def active_level(wav: np.ndarray, sample_rate: int) -> float:
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
     loud = power[power >= 1e-3 * np.percentile(power, 95)]
     return float(np.sqrt(loud.mean())) if len(loud) else 0.0
+
+
+def _normalised(shares: Sequence[float], name: str) -> np.ndarray:
+    total = sum(shares)
+    if not total > 0 or min(shares) < 0:
+        raise ValueError(f"{name}: shares {list(shares)} need to be >= 0, one of them above")
+    return np.array(shares, dtype=float) / total
+
+
+def _pick(options: Sequence[Any], shares: np.ndarray, rng: np.random.Generator) -> Any:
+    return options[int(rng.choice(len(options), p=shares))]
 
 
 def _random_filter(wav: np.ndarray, rng: np.random.Generator, depth_db: float = 4.0) -> np.ndarray:

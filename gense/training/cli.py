@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import yaml
@@ -66,30 +67,52 @@ class FitCLI(LightningCLI):
         parser.set_defaults({"trainer.reload_dataloaders_every_n_epochs": 1, "trainer.use_distributed_sampler": False})
 
 
-def names_its_module(args: Sequence[str]) -> bool:
-    """Whether the `model` of a YAML given with --config, or of the arguments, has a `class_path` of its own."""
-    files = [value for name, value in itertools.pairwise(args) if name in ("-c", "--config")]
-    files += [argument.partition("=")[2] for argument in args if argument.startswith("--config=")]
-    for file in files:
-        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser says what is wrong with it
-            config = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-            model = config.get("model") if isinstance(config, dict) else None
-            if isinstance(model, dict) and "class_path" in model:
-                return True
-    return any(argument.startswith("--model.class_path") for argument in args)
+def names_its_class(args: Sequence[str], key: str) -> bool:
+    """Whether the part `key`, "model" or "data", has a `class_path` of its own.
+
+    It stands in a YAML given with --config, in one that this names in its place, in one given for the part itself, or
+    among the arguments; what comes last counts.
+    """
+    named = False
+    for argument, following in itertools.zip_longest(args, args[1:]):
+        option, equals, value = argument.partition("=")
+        value = value if equals else following
+        if option in ("-c", "--config"):
+            config = _yaml(value)
+            if isinstance(config, dict) and key in config:
+                part = config[key]
+                named = _is_named(_yaml(Path(value).parent / part) if isinstance(part, str) else part)
+        elif option == f"--{key}" and value is not None:
+            named = _is_named(_yaml(value)) if value.endswith((".yaml", ".yml")) else "." in value
+        elif option == f"--{key}.class_path":
+            named = True
+    return named
+
+
+def _is_named(part: Any) -> bool:
+    return isinstance(part, dict) and "class_path" in part
+
+
+def _yaml(path: str | Path | None) -> Any:
+    """The content of a YAML file, None where it cannot be read: the parser says what is wrong with it."""
+    with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))  # type: ignore[arg-type]
+    return None
 
 
 def fit(args: Sequence[str] | None = None) -> None:
     """Train from the command line's arguments (without the leading `fit`).
 
-    An `EnhancerModule` is trained unless the YAML's `model` names another module by its `class_path`.
+    An `EnhancerModule` on `MixtureDataModule` is trained unless `model` or `data` name another class by `class_path`.
     """
     given = sys.argv[2:] if args is None else args
-    named = names_its_module(given)
+    model, data = (names_its_class(given, key) for key in ("model", "data"))
     # LightningCLI warns of arguments given beside those of the process, even where they are the same
     own = args is None or sys.argv[1:] == ["fit", *args]
     FitCLI(
-        lightning.LightningModule if named else EnhancerModule, MixtureDataModule, subclass_mode_model=named,
+        lightning.LightningModule if model else EnhancerModule,
+        lightning.LightningDataModule if data else MixtureDataModule,
+        subclass_mode_model=model, subclass_mode_data=data,
         save_config_callback=SaveRun, save_config_kwargs={"overwrite": True},
         args=None if own else ["fit", *(args or ())],
-    )
+    )  # fmt: skip

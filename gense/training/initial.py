@@ -11,6 +11,7 @@ from gense.checkpoints.folder import load_strict
 from gense.checkpoints.load import load_enhancer
 from gense.checkpoints.vocoder import load_vocoder
 from gense.enhancer import Enhancer
+from gense.text import Tokenizer
 
 
 @torch.no_grad()
@@ -61,3 +62,25 @@ def fill_vocoder(enhancer: Enhancer, source: str) -> None:
     given = load_vocoder(source)
     given.check(enhancer.target.mel)
     load_strict(enhancer.vocoder, given.state_dict(), source)
+
+
+def fill_vocabulary(enhancer: Enhancer, path: str) -> None:
+    """Read the vocabulary of an enhancer's tokenizer from a file.
+
+    Args:
+        enhancer: changed in place.
+        path: text file, one token a line, the first a space.
+
+    Raises:
+        ValueError: the enhancer has no tokenizer, or one for a file of another size.
+        FileNotFoundError: no such file.
+    """
+    if enhancer.text is None:
+        raise ValueError(f"vocabulary={path!r}: the method has no tokenizer; name one under text in its YAML")
+    given, places = Tokenizer.read(path, rule=enhancer.text.rule).vocabulary, enhancer.text.vocabulary
+    if len(given) != len(places):
+        raise ValueError(
+            f"{path} has {len(given)} bytes, the tokenizer of the YAML {len(places)}: set its size to {len(given)}, "
+            "and vocabulary of the network to the number of lines"
+        )
+    places.copy_(given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning
@@ -13,7 +12,8 @@ from torch import Tensor
 from gense.audio import resample
 from gense.enhancer import Enhancer
 from gense.metrics import evaluate_pair
-from gense.training.initial import fill_vocoder, start_from
+from gense.training.initial import fill_vocabulary, fill_vocoder, start_from
+from gense.training.rates import Decay, rate_share
 from gense.types import Batch
 
 
@@ -24,13 +24,18 @@ class EnhancerModule(lightning.LightningModule):
         enhancer: what is trained.
         optimizer: builds the optimiser from the parameters.
         warmup_steps: steps of linear warm-up.
-        final_share: share of the learning rate left at the last step of a cosine decay over the whole training;
-            1 keeps it constant.
+        final_share: share of the learning rate left at the last step of a decay over the whole training; 1 keeps it
+            constant.
+        decay: the curve of this decay.
         metrics: validation metrics, names known to `gense.metrics.evaluate_pair`.
         initial: model whose weights training begins from, or a dict from parts to models, see `start_from`.
         vocoder: whose weights the enhancer's vocoder takes, which is not trained: a name, folder or hub repository as
             `gense.vocoders.load` takes it. None leaves it with random weights; training does not hear it unless there
             are losses on waveforms, validation and use do.
+        vocabulary: file of tokens, one a line, the first a space, for an enhancer that reads text and comes without.
+
+    Raises:
+        ValueError: a vocabulary for an enhancer without a tokenizer, or of another size than the tokenizer's.
     """
 
     def __init__(
@@ -40,17 +45,21 @@ class EnhancerModule(lightning.LightningModule):
         *,
         warmup_steps: int = 0,
         final_share: float = 1.0,
+        decay: Decay = "cosine",
         metrics: tuple[str, ...] = ("pesq", "estoi", "si_sdr"),
         initial: str | dict[str, str] | None = None,
         vocoder: str | None = None,
+        vocabulary: str | None = None,
     ):
         super().__init__()
         self.enhancer, self.optimizer, self.metrics = enhancer, optimizer, metrics
-        self.warmup_steps, self.final_share = warmup_steps, final_share
+        self.warmup_steps, self.final_share, self.decay = warmup_steps, final_share, decay
         if initial is not None:
             start_from(enhancer, initial)
         if vocoder is not None:
             fill_vocoder(enhancer, vocoder)
+        if vocabulary is not None:
+            fill_vocabulary(enhancer, vocabulary)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.enhancer.loss(batch)
@@ -79,13 +88,8 @@ class EnhancerModule(lightning.LightningModule):
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
 
         def share(step: int) -> float:
-            if step < self.warmup_steps:
-                return (step + 1) / self.warmup_steps
             total = float(self.trainer.estimated_stepping_batches)
-            if self.final_share == 1 or not math.isfinite(total):
-                return 1.0
-            progress = min(1.0, (step - self.warmup_steps) / max(1.0, total - self.warmup_steps))
-            return self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+            return rate_share(step, total, warmup=self.warmup_steps, final=self.final_share, decay=self.decay)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gense.metrics import evaluate_pair
 from gense.representations.mel import LogMel
+from gense.training.rates import rate_share
 from gense.types import Batch
 from gense.vocoders.base import Vocoder
 from gense.vocoders.discriminators import Discriminators
@@ -144,10 +144,4 @@ class VocoderModule(lightning.LightningModule):
         return steps if steps <= self.adversarial_from else (steps + self.adversarial_from) / 2
 
     def _share(self, batch: int) -> float:
-        if batch < self.warmup_steps:
-            return (batch + 1) / self.warmup_steps
-        total = self._total()
-        if self.final_share == 1 or not math.isfinite(total):
-            return 1.0
-        progress = min(1.0, (batch - self.warmup_steps) / max(1.0, total - self.warmup_steps))
-        return self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+        return rate_share(batch, self._total(), warmup=self.warmup_steps, final=self.final_share)

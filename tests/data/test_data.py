@@ -116,3 +116,48 @@ def test_real_pairs_are_aligned(data_dir) -> None:
     for clean, noisy in pairs:
         assert clean.shape == noisy.shape
         assert float((clean * noisy).sum()) > 0
+
+
+def test_ranges_of_the_ratio_come_in_their_shares(folder) -> None:
+    noise = AddNoise([str(folder / "noise")], snr=[(-5.0, 0.0, 0.25), (10.0, 20.0, 0.75)], varied=False)
+    items = Mixtures(Clips([str(folder / "speech")], RATE), [noise], seconds=0.5, size=200)
+    found = [
+        20 * np.log10(active_level(clean, RATE) / rms(noisy - clean))
+        for clean, noisy in ((c.numpy(), n.numpy()) for c, n in items)
+    ]
+    low = [snr for snr in found if snr < 0.05]
+    assert 0.15 < len(low) / 200 < 0.35
+    assert all(-5.05 <= snr <= 0.05 or 9.95 <= snr <= 20.05 for snr in found)
+
+
+def test_numbers_of_noises_come_in_their_shares(folder, monkeypatch) -> None:
+    noise = AddNoise([str(folder / "noise")], count=(1, 2), count_shares=(0.75, 0.25))
+    counts: list[int] = []
+    original = AddNoise._noise
+
+    def counted(self, length, rng):
+        counts[-1] += 1
+        return original(self, length, rng)
+
+    monkeypatch.setattr(AddNoise, "_noise", counted)
+    items = Mixtures(Clips([str(folder / "speech")], RATE), [noise], seconds=0.1, size=200)
+    for index in range(200):
+        counts.append(0)
+        items[index]
+    assert set(counts) == {1, 2}
+    assert 0.15 < counts.count(2) / 200 < 0.35
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"snr": (5.0, -5.0)}, "need \\(low, high\\)"),
+        ({"snr": []}, "or a list of"),
+        ({"snr": [(0.0, 5.0, 0.0)]}, "one of them above"),
+        ({"count": (0, 2)}, "at least one noise"),
+        ({"count": (1, 2), "count_shares": (1.0,)}, "one for each of 1 to 2"),
+    ],
+)
+def test_impossible_noise_settings_are_refused(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        AddNoise(["nowhere"], **settings)

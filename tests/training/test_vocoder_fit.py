@@ -13,7 +13,7 @@ import gense
 from gense import vocoders
 from gense.cli import main
 from gense.training import VocoderModule
-from gense.training.cli import names_its_module
+from gense.training.cli import names_its_class
 from gense.types import Batch
 from gense.vocoders import Vocos
 from gense.vocoders.discriminators import Discriminators
@@ -196,8 +196,8 @@ def test_the_shipped_training_builds_its_compact_vocoder() -> None:
 
 def test_the_module_is_named_by_the_yaml_or_the_arguments(folder) -> None:
     named, plain = str(CONFIGS / "train/vocos.yaml"), str(CONFIGS / "train/flowse.yaml")
-    assert names_its_module(["--config", named])
-    assert names_its_module([f"--config={named}", "--trainer.max_steps=2"])
-    assert not names_its_module(["--config", plain])
-    assert not names_its_module(["--config", "nowhere.yaml"])
-    assert names_its_module(["--model.class_path=gense.training.VocoderModule"])
+    assert names_its_class(["--config", named], "model")
+    assert names_its_class([f"--config={named}", "--trainer.max_steps=2"], "model")
+    assert not names_its_class(["--config", plain], "model")
+    assert not names_its_class(["--config", "nowhere.yaml"], "model")
+    assert names_its_class(["--model.class_path=gense.training.VocoderModule"], "model")
