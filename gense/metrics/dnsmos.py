@@ -1,26 +1,37 @@
-"""DNSMOS P.835: speech quality predicted without a reference."""
+"""DNSMOS P.835, also personalised: speech quality predicted without a reference."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .signals import Signal, as_signal, at_rate
+from .dnsmos_network import P835, PERSONALISED, RATE, WINDOW_SECONDS, load_session, scored_windows, windows
+from .signals import Signal
 
-RATE = 16000
-WINDOW_SECONDS = 9.01
-LOUDEST = 8.0  # A resampled or denoised signal may pass full scale, but never by 18 dB: such a peak is 16-bit samples.
+__all__ = [
+    "BAK",
+    "DNSMOS",
+    "OVRL",
+    "RATE",
+    "SIG",
+    "WINDOW_SECONDS",
+    "dnsmos",
+    "load_session",
+    "pdnsmos",
+    "windows",
+]
 
-# Raw network output -> P.835 scale: the quadratics of the non-personalised model, highest power first
-# (DNS challenge, microsoft/DNS-Challenge, dnsmos_local.py).
-SIG = (-0.08397278, 1.22083953, 0.0052439)
-BAK = (-0.13166888, 1.60915514, -0.39604546)
-OVRL = (-0.06766283, 1.11546468, 0.04602535)
+Curve = tuple[float, ...]
+
+# Raw network output -> P.835 scale, highest power first (DNS challenge, microsoft/DNS-Challenge, dnsmos_local.py):
+# the quadratics of the usual network, the cubics of the personalised one.
+SIG: Curve = (-0.08397278, 1.22083953, 0.0052439)
+BAK: Curve = (-0.13166888, 1.60915514, -0.39604546)
+OVRL: Curve = (-0.06766283, 1.11546468, 0.04602535)
+PERSONALISED_SIG: Curve = (-0.01019296, 0.02751166, 1.19576786, -0.24348726)
+PERSONALISED_BAK: Curve = (-0.04976499, 0.44276479, -0.1644611, 0.96883132)
+PERSONALISED_OVRL: Curve = (-0.00533021, 0.005101, 1.18058466, -0.11236046)
 
 
 @dataclass(frozen=True)
@@ -45,49 +56,19 @@ def dnsmos(wav: Signal, sample_rate: int) -> DNSMOS:
         ImportError: `onnxruntime`, or `speechmos`, which ships the network, is not installed.
         ValueError: the signal is not (S,), not finite, silent, or 16-bit samples stored as floats.
     """
-    session = load_session()
-    signal = as_signal(wav, "wav")
-    peak = np.abs(signal).max()
-    if peak > LOUDEST:
-        raise ValueError(f"wav has a peak of {peak:.0f}: expected full scale 1.0 (divide 16-bit samples by 32768)")
-    batch = windows(at_rate(signal, sample_rate, RATE).astype(np.float32))
+    return _score(wav, sample_rate, P835, (SIG, BAK, OVRL))
+
+
+def pdnsmos(wav: Signal, sample_rate: int) -> DNSMOS:
+    """Personalised DNSMOS P.835: as `dnsmos`, by a network that also counts other people's speech as background (Dubey
+    et al., "ICASSP 2022 deep noise suppression challenge")."""
+    return _score(wav, sample_rate, PERSONALISED, (PERSONALISED_SIG, PERSONALISED_BAK, PERSONALISED_OVRL))
+
+
+def _score(wav: Signal, sample_rate: int, network: str, curves: tuple[Curve, Curve, Curve]) -> DNSMOS:
+    """Mean over windows of a network's outputs, each put through its curve; curves of signal, background, overall."""
+    session = load_session(network)
+    batch = scored_windows(wav, sample_rate)
     raw = np.concatenate([session.run(None, {"input_1": window[None]})[0] for window in batch]).astype(np.float64)
-    sig, bak, ovrl = (
-        float(np.polyval(curve, column).mean()) for curve, column in zip((SIG, BAK, OVRL), raw.T, strict=True)
-    )
+    sig, bak, ovrl = (float(np.polyval(curve, column).mean()) for curve, column in zip(curves, raw.T, strict=True))
     return DNSMOS(ovrl=ovrl, sig=sig, bak=bak)
-
-
-def windows(signal: np.ndarray) -> list[np.ndarray]:
-    """The pieces of a 16 kHz signal (S,) that are scored, each (144160,).
-
-    As published, the end of a window is rounded down in floating point; the windows that start at 7 to 23 s come out
-    one sample short and are passed over. Scores in the literature are made this way, so these are too.
-    """
-    length = int(WINDOW_SECONDS * RATE)
-    while signal.size < length:
-        signal = np.concatenate([signal, signal])
-    count = int(signal.size // RATE - WINDOW_SECONDS) + 1
-    pieces = [signal[second * RATE : int((second + WINDOW_SECONDS) * RATE)] for second in range(count)]
-    return [piece for piece in pieces if piece.size == length]
-
-
-@lru_cache(maxsize=1)
-def load_session() -> Any:
-    """The network in onnxruntime, on one thread: reading the file takes longer than scoring a clip.
-
-    Raises:
-        ImportError: `onnxruntime` or `speechmos` is not installed.
-    """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise ImportError("onnxruntime is not installed: pip install gense[metrics]") from error
-    # Located without importing speechmos, which would import librosa.
-    package = find_spec("speechmos")
-    if package is None or package.origin is None:
-        raise ImportError("speechmos is not installed: pip install gense[metrics]")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    path = Path(package.origin).parent / "dnsmos_models" / "sig_bak_ovr.onnx"
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-
-import numpy as np
-
-from .signals import Signal, UndefinedScore, as_pair, at_rate
-
-RATE = 16000
+from .signals import Signal
+from .stoi import intelligibility
 
 
 def estoi(est: Signal, ref: Signal, sample_rate: int) -> float:
@@ -28,20 +23,4 @@ def estoi(est: Signal, ref: Signal, sample_rate: int) -> float:
         UndefinedScore: less than 0.4 s of speech is left after the reference's silent frames are dropped.
         ValueError: the lengths differ, a signal is not (S,), not finite, or silent.
     """
-    try:
-        from pystoi import stoi
-    except ModuleNotFoundError as error:
-        raise ImportError("pystoi is not installed: pip install gense[metrics]") from error
-    estimate, reference = (at_rate(signal, sample_rate, RATE) for signal in as_pair(est, ref))
-    # pystoi dithers with NumPy's global generator (1e-16, no effect on the score): leave the caller's stream as it was.
-    state = np.random.get_state()
-    try:
-        with warnings.catch_warnings():
-            # Where there is too little speech it warns and returns 1e-5, which would enter an average as a real score.
-            warnings.filterwarnings("error", message="Not enough STFT frames", category=RuntimeWarning)
-            return float(stoi(reference, estimate, RATE, extended=True))
-    except RuntimeWarning as error:
-        seconds = estimate.size / RATE
-        raise UndefinedScore(f"ESTOI of {seconds:.2f} s: needs 0.4 s of speech after silence is dropped") from error
-    finally:
-        np.random.set_state(state)
+    return intelligibility(est, ref, sample_rate, extended=True)

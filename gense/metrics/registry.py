@@ -3,77 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
-from .dnsmos import dnsmos
+from .bss import si_sar, si_sir
+from .composite import composite
+from .dnsmos import DNSMOS, dnsmos, pdnsmos
+from .dnsmos_p808 import dnsmos_p808
 from .estoi import estoi
+from .lsd import lsd
+from .metric import Clip, Metric, against_clean
 from .pesq import pesq
 from .signals import Signal, UndefinedScore
 from .sisdr import si_sdr
+from .stoi import stoi
+from .with_models import WITH_MODEL, metric_with_model
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A clip to be scored, and what is known of it.
-
-    Attributes:
-        est: the estimate, (S,), full scale 1.0.
-        sample_rate: of all signals, Hz.
-        clean: clean reference, (S,), sample-aligned.
-        noisy: what was enhanced, (S,), sample-aligned.
-        text: what is said.
-    """
-
-    est: Signal
-    sample_rate: int
-    clean: Signal | None = None
-    noisy: Signal | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One entry of the list.
-
-    Attributes:
-        name: what users type.
-        columns: names of the scores it gives.
-        score: a clip -> column -> score. May raise UndefinedScore, which becomes NaN in every column.
-        needs: what a clip must have beside the estimate: some of "clean", "noisy", "text".
-        lower_is_better: as for error rates.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    score: Callable[[Clip], Mapping[str, float]]
-    needs: tuple[str, ...] = ()
-    lower_is_better: bool = False
-
-
-def against_clean(
-    name: str, function: Callable[[Signal, Signal, int], float], *, lower_is_better: bool = False
-) -> Metric:
-    """A metric of one column from a function (est, ref, sample_rate)."""
+def _against_mixture(name: str, function: Callable[[Signal, Signal, Signal], float]) -> Metric:
+    """A metric of one column from a function (est, clean, noisy)."""
 
     def score(clip: Clip) -> dict[str, float]:
         assert clip.clean is not None
-        return {name: function(clip.est, clip.clean, clip.sample_rate)}
+        assert clip.noisy is not None
+        return {name: function(clip.est, clip.clean, clip.noisy)}
 
-    return Metric(name, (name,), score, needs=("clean",), lower_is_better=lower_is_better)
+    return Metric(name, (name,), score, needs=("clean", "noisy"))
 
 
-def _dnsmos(clip: Clip) -> dict[str, float]:
-    return {f"dnsmos_{name}": score for name, score in asdict(dnsmos(clip.est, clip.sample_rate)).items()}
+def _p835(name: str, function: Callable[[Signal, int], DNSMOS]) -> Metric:
+    """A metric of three columns, <name>_ovrl, <name>_sig and <name>_bak."""
+
+    def score(clip: Clip) -> dict[str, float]:
+        return {f"{name}_{part}": value for part, value in asdict(function(clip.est, clip.sample_rate)).items()}
+
+    return Metric(name, (f"{name}_ovrl", f"{name}_sig", f"{name}_bak"), score)
+
+
+def _composite(clip: Clip) -> dict[str, float]:
+    assert clip.clean is not None
+    return asdict(composite(clip.est, clip.clean, clip.sample_rate))
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         against_clean("pesq", pesq),
+        against_clean("pesq_nb", lambda est, ref, sample_rate: pesq(est, ref, sample_rate, band="nb")),
+        against_clean("stoi", stoi),
         against_clean("estoi", estoi),
         against_clean("si_sdr", lambda est, ref, sample_rate: si_sdr(est, ref)),
-        Metric("dnsmos", ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak"), _dnsmos),
+        _against_mixture("si_sir", si_sir),
+        _against_mixture("si_sar", si_sar),
+        against_clean("lsd", lsd, lower_is_better=True),
+        Metric("composite", ("csig", "cbak", "covl"), _composite, needs=("clean",)),
+        _p835("dnsmos", dnsmos),
+        Metric("dnsmos_p808", ("dnsmos_p808",), lambda clip: {"dnsmos_p808": dnsmos_p808(clip.est, clip.sample_rate)}),
+        _p835("pdnsmos", pdnsmos),
     )
 }
 """Every metric that needs no further choice, by name."""
@@ -84,13 +70,26 @@ DEFAULT = ("pesq", "estoi", "si_sdr", "dnsmos")
 def chosen_metrics(metrics: Sequence[str | Metric]) -> list[Metric]:
     """The metrics by name; those that are made already stay what they are.
 
+    Args:
+        metrics: names in `METRICS`, or "NAME:MODEL" (for some also "NAME") with a name in `WITH_MODEL`.
+
     Raises:
-        ValueError: an unknown name.
+        ImportError: a package that a chosen model needs is not installed.
+        OSError: a chosen model is not on this machine and cannot be fetched.
+        ValueError: an unknown name, or a model that does not do.
     """
-    unknown = [name for name in metrics if isinstance(name, str) and name not in METRICS]
+    known = (*METRICS, *WITH_MODEL)
+    unknown = [name for name in metrics if isinstance(name, str) and name.split(":")[0] not in known]
     if unknown:
-        raise ValueError(f"metrics: {', '.join(unknown)} unknown; expected some of {', '.join(METRICS)}")
-    return [METRICS[metric] if isinstance(metric, str) else metric for metric in metrics]
+        raise ValueError(
+            f"metrics: {', '.join(unknown)} unknown; expected some of {', '.join(METRICS)}, "
+            f"or with a model {', '.join(f'{name}:MODEL' for name in WITH_MODEL)}"
+        )
+    return [_named(metric) if isinstance(metric, str) else metric for metric in metrics]
+
+
+def _named(name: str) -> Metric:
+    return METRICS[name] if name in METRICS else metric_with_model(name)
 
 
 def score_clip(clip: Clip, metrics: Sequence[str | Metric] = DEFAULT) -> dict[str, float]:

@@ -31,7 +31,7 @@ def _to_hertz(mel: Tensor, scale: str) -> Tensor:
 
 def mel_filterbank(
     bins: int,
-    sample_rate: int,
+    sample_rate: float,
     bands: int,
     *,
     f_min: float = 0.0,
