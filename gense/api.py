@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gense import audio as audio_io
+from gense import ensemble
 from gense.backbones.base import Backbone
+from gense.check import Checks, Flag
+from gense.check import check as check_output
 from gense.checkpoints import registry
 from gense.checkpoints.load import cached, load_enhancer
-from gense.choices import checked_rate, checked_sampling, checked_seed
+from gense.choices import checked_dtype, checked_rate, checked_samples, checked_sampling, checked_seed
 from gense.enhancer import Enhancer
+from gense.ensemble import Enhanced
 from gense.signals import Signal
 from gense.types import Sampling
 
 Audio = TypeVar("Audio", str, Path, np.ndarray, Tensor)
-_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load(
@@ -53,10 +56,9 @@ def load(
         FileNotFoundError: no such file or folder.
         OSError: weights that could not be fetched; says from where and where to put them by hand.
     """
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(_DTYPES)}")
+    autocast = checked_dtype(dtype)
     enhancer = load_enhancer(source, trust=trust).to(_device(device))
-    enhancer.autocast = _DTYPES[dtype]
+    enhancer.autocast = autocast
     if compile:
         for module in enhancer.modules():
             if isinstance(module, Backbone):
@@ -64,6 +66,16 @@ def load(
     return enhancer
 
 
+@overload
+def enhance(
+    audio: Audio, method: str | os.PathLike[str] | Enhancer = ..., *, samples: Literal[1] = ...,
+    check: Literal[False] = ..., **options: Any,
+) -> Audio: ...
+@overload
+def enhance(
+    audio: Audio, method: str | os.PathLike[str] | Enhancer = ..., *, samples: int = ..., check: bool | Checks = ...,
+    **options: Any,
+) -> Audio | Enhanced: ...
 def enhance(
     audio: Audio,
     method: str | os.PathLike[str] | Enhancer = "flowse",
@@ -76,8 +88,10 @@ def enhance(
     device: str | None = None,
     output: str | os.PathLike[str] | None = None,
     text: str | None = None,
+    samples: int = 1,
+    check: bool | Checks = False,
     **options: Any,
-) -> Audio:
+) -> Audio | Enhanced:
     """Enhance speech: a file, an array or a tensor, of any length, rate and number of channels.
 
     Channels and items are enhanced one by one with the same noise, so a stereo image holds, unless the method brings
@@ -97,36 +111,63 @@ def enhance(
         device: where to compute; None takes CUDA where there is one, or leaves a loaded enhancer where it is.
         output: file to write. For a path it defaults to `<name>.enhanced<suffix>` beside the input.
         text: what is said, for methods that read it; see `Enhancer.enhance` on recordings longer than a chunk.
+        samples: how many to draw, with the seeds `seed`, `seed + 1` and so on. From two on, what is returned, and
+            written, is the mean of their waveforms, and they are kept: memory grows by as many times the audio. A
+            sampler that draws no noise gives equal samples, and few steps little spread.
+        check: find where the output says something else than the input, see `gense.check.check`; True makes the checks
+            that need no model, `gense.check.Checks` chooses others.
         **options: options of the sampler and the schedule, checked against their signatures; and, for methods trained
             with conditions left out, `guidance` (a number, 0 is none) and `guidance_interval` (the part of the way from
             noise, 0, to speech, 1, on which it acts).
 
     Returns:
         What came in: for a path the path of the written file, else an array or tensor of the same shape, type, rate
-        and device.
+        and device. With several samples or a check, that and more: see `gense.ensemble.Enhanced`.
 
     Raises:
         ValueError: bad audio (empty, not finite, not audio), unknown method, sampler or option, impossible steps, text
-            that is empty or that the method does not read, or a sampling that diverged.
-        TypeError: audio or text of an unsupported type.
+            that is empty or that the method does not read, several samples of a deterministic method, or a sampling
+            that diverged.
+        TypeError: audio, text or check of an unsupported type.
         FileNotFoundError: no such file.
         OSError: the output cannot be written, or weights cannot be fetched.
     """
     seed = checked_seed(seed)
+    checks = _checks(check)
     given = _take(audio, output, sample_rate)
     enhancer = _ready(method, device)
     sampling = checked_sampling(enhancer, steps, sampler, schedule, options)
-    result = _run(given, enhancer, sampling, seed, text)
+    seeds = checked_samples(samples, seed, enhancer)
+    result, drawn, rate = _run(given, enhancer, sampling, seeds, text)
+    back: Any = given.target if isinstance(audio, Path) else str(given.target)
     if given.source is None:
-        return given.signal.back(result)  # type: ignore[return-value]
-    return given.target if isinstance(audio, Path) else str(given.target)  # type: ignore[return-value]
+        back = given.signal.back(result)
+    flags = check_output(result, given.signal.channels, rate, checks) if checks else None
+    if len(seeds) == 1:
+        return Enhanced(back, flags=flags) if checks else back
+    spread = ensemble.spread(drawn, rate)
+    if given.source is not None:
+        return Enhanced(back, drawn, spread, flags)
+    leading = given.signal.original.shape[:-1]
+    spread = replace(spread, db=spread.db.reshape(*leading, *spread.db.shape[-2:]))
+    return Enhanced(back, given.signal.stacked(drawn), spread, flags)
 
 
 def enhance_file(
-    source: Path, target: Path, enhancer: Enhancer, sampling: Sampling | None, seed: int, text: str | None = None
-) -> None:
-    """Enhance one file with a loaded enhancer and a checked sampling; raises what `enhance` raises."""
-    _run(_take(source, target, None), enhancer, sampling, seed, text)
+    source: Path, target: Path, enhancer: Enhancer, sampling: Sampling | None, seed: int, text: str | None = None,
+    check: bool | Checks = False,
+) -> list[Flag]:
+    """Enhance one file with a loaded enhancer and a checked sampling; raises what `enhance` raises. Returns flags."""
+    checks = _checks(check)
+    given = _take(source, target, None)
+    result, _, rate = _run(given, enhancer, sampling, [seed], text)
+    return check_output(result, given.signal.channels, rate, checks) if checks else []
+
+
+def _checks(check: bool | Checks) -> Checks | None:
+    if not isinstance(check, (bool, Checks)):
+        raise TypeError(f"check is a {type(check).__name__}: expected True, False or gense.check.Checks")
+    return (Checks() if check else None) if isinstance(check, bool) else check
 
 
 @dataclass(frozen=True)
@@ -157,44 +198,23 @@ def _take(audio: Any, output: str | os.PathLike[str] | None, sample_rate: int | 
 
 
 def _run(
-    given: _Given, enhancer: Enhancer, sampling: Sampling | None, seed: int, text: str | None
-) -> np.ndarray:
-    """Enhance (N, S), and write it if there is a target, which is tried first."""
+    given: _Given, enhancer: Enhancer, sampling: Sampling | None, seeds: Sequence[int], text: str | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Enhance (N, S), and write it if there is a target, which is tried first.
+
+    Returns:
+        The result (N, S), the samples behind it (K, N, S), and their rate in Hz.
+    """
     enhancer.transcripts(text, 1)
     rate = checked_rate(enhancer.sample_rate if given.rate is None else given.rate)
     channels = given.signal.channels
     if given.target is not None:
         audio_io.check_writable(given.target, rate, len(channels), like=given.source)
-    result = _channels(enhancer, channels, rate, sampling, seed, text)
+    drawn = ensemble.draw(enhancer, channels, rate, sampling=sampling, seeds=seeds, text=text)
+    result = drawn[0] if len(drawn) == 1 else ensemble.mean(drawn)
     if given.target is not None:
         audio_io.write(given.target, result.T, rate, like=given.source)
-    return result
-
-
-def _channels(
-    enhancer: Enhancer, channels: np.ndarray, rate: int, sampling: Sampling | None, seed: int, text: str | None
-) -> np.ndarray:
-    """Enhance float32 (N, S) at `rate` channel by channel."""
-    from tqdm import tqdm
-
-    out = np.empty_like(channels)
-    # Resampling there and back loses up to a sample of the lower rate
-    spare = 0 if rate == enhancer.sample_rate else -(-rate // enhancer.sample_rate)
-    # disable=None: silent where standard error is no terminal; delay: and on short work
-    with tqdm(total=len(channels), unit="channel", disable=None, delay=2.0, leave=False) as bar:
-        for index, channel in enumerate(channels):
-            wav = audio_io.resample(np.pad(channel, (0, spare)) if spare else channel, rate, enhancer.sample_rate)
-
-            def progress(done: int, total: int, index: int = index) -> None:
-                bar.update(index + done / total - bar.n)
-
-            source = torch.from_numpy(wav if wav.flags.writeable else wav.copy())  # PyTorch knows no read-only memory
-            clean = enhancer.enhance(source[None], text=text, sampling=sampling, seed=seed, progress=progress)
-            if not all(torch.isfinite(bound) for bound in torch.aminmax(clean)):
-                raise ValueError("the result holds NaN: sampling diverged; take the method's own options, and float32")
-            back = audio_io.resample(clean[0].cpu().numpy(), enhancer.output_rate, rate)
-            out[index] = back[: out.shape[-1]]
-    return out
+    return result, drawn, rate
 
 
 def _ready(method: str | os.PathLike[str] | Enhancer, device: str | None) -> Enhancer:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gense.enhancer import Enhancer
@@ -20,11 +21,29 @@ def checked_seed(seed: int) -> int:
     return int(seed)
 
 
+def checked_samples(samples: int, seed: int, enhancer: Enhancer) -> list[int]:
+    """Return the seed of each sample, or raise ValueError."""
+    if not isinstance(samples, (int, np.integer)) or isinstance(samples, bool) or samples < 1:
+        raise ValueError(f"samples={samples!r}: need a whole number, at least 1")
+    if samples > 1 and enhancer.head.sampling is None:
+        raise ValueError(f"samples={samples}: this method is deterministic, all samples would be the same; leave it 1")
+    checked_seed(seed + int(samples) - 1)
+    return list(range(seed, seed + int(samples)))
+
+
 def checked_rate(rate: int) -> int:
     """Return the sampling rate in Hz, or raise ValueError."""
     if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool) or not 1000 <= rate <= 768000:
         raise ValueError(f"sample_rate={rate!r}: expected whole Hz between 1000 and 768000")
     return int(rate)
+
+
+def checked_dtype(name: str) -> torch.dtype | None:
+    """The dtype for autocast that a name stands for, None for float32; raises ValueError for others."""
+    known = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise ValueError(f"dtype={name!r}: expected one of {', '.join(known)}")
+    return known[name]
 
 
 def checked_sampling(

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gense.api import enhance_file, load
+from gense.check import Checks, Flag
 from gense.choices import checked_sampling, checked_seed
 from gense.enhancer import Enhancer
 from gense.transcripts import transcripts_of
@@ -27,11 +28,13 @@ class Report:
         done: written outputs.
         skipped: outputs that were there already.
         failed: input -> reason.
+        flagged: output -> where it says something else than the input, for those that do.
     """
 
     done: list[Path] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
+    flagged: dict[Path, list[Flag]] = field(default_factory=dict)
 
 
 def enhance_files(
@@ -52,6 +55,7 @@ def enhance_files(
     text_file: str | os.PathLike[str] | None = None,
     transcripts: str | os.PathLike[str] | None = None,
     options: dict[str, Any] | None = None,
+    check: bool | Checks = False,
 ) -> Report:
     """Enhance files, folders (recursively) and glob patterns, one file after the other.
 
@@ -75,6 +79,7 @@ def enhance_files(
         text_file: text file that says it.
         transcripts: CSV or TSV with columns path and text: a transcript for every input, see `read_transcripts`.
         options: options of the sampler and the schedule; guidance and guidance_interval.
+        check: find where outputs say something else than their inputs, see `gense.check.check`.
 
     Returns:
         What was done, skipped and failed.
@@ -113,13 +118,15 @@ def enhance_files(
         made: list[Path] = []
         try:
             made = _make_folders(target.parent)
-            enhance_file(source, target, loaded, sampling, seed, texts.get(source))
+            flags = enhance_file(source, target, loaded, sampling, seed, texts.get(source), check)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             report.failed[source] = str(error).removeprefix(f"{source}: ") or type(error).__name__
             for folder in made:
                 folder.rmdir()
         else:
             report.done.append(target)
+            if flags:
+                report.flagged[target] = flags
     return report
 
 

@@ -78,6 +78,11 @@ class Signal:
             return torch.from_numpy(shaped).to(original.device, original.dtype)
         return shaped.astype(original.dtype, copy=False)
 
+    def stacked(self, samples: np.ndarray) -> np.ndarray | Tensor:
+        """Give float32 (K, N, S) the original's type and device, and its shape behind the first axis."""
+        every = [self.back(sample) for sample in samples]
+        return torch.stack(every) if isinstance(self.original, Tensor) else np.stack(every)  # type: ignore[arg-type]
+
 
 def _full_scale(dtype: np.dtype) -> tuple[float, float]:
     """(value of silence, value of full scale) of a sample type: 0 and 1 for floats, 128 and 128 for unsigned bytes."""
