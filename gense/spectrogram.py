@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,7 +50,7 @@ def save_comparison(
     if len(titles) < len(signals):
         raise ValueError(f"{len(titles)} titles for {len(signals)} panels: give one for each")
     levels = [decibels(signal, sample_rate) for signal in signals]
-    top = max(float(np.percentile(level, BRIGHTEST)) for level in levels)
+    bottom, top = colour_range(levels)
 
     # Figure objects without pyplot: nothing global changes and any thread may draw.
     figure = Figure(figsize=(9.0, 0.7 + 2.0 * len(levels)), dpi=110, layout="constrained")
@@ -62,7 +63,7 @@ def save_comparison(
             aspect="auto",
             interpolation="bilinear",
             cmap="magma",
-            vmin=top - RANGE_DB,
+            vmin=bottom,
             vmax=top,
             extent=(0.0, level.shape[1] * HOP_SECONDS, 0.0, sample_rate / 2000),
         )
@@ -81,6 +82,12 @@ def save_comparison(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def colour_range(levels: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The (lowest, highest) dB of a colour scale that several spectrograms share: 65 dB below the loudest points."""
+    top = max(float(np.percentile(level, BRIGHTEST)) for level in levels)
+    return top - RANGE_DB, top
 
 
 def decibels(signal: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:
