@@ -26,7 +26,10 @@ Generative speech enhancement.
   methods                list methods and weights
   info MODEL             what a checkpoint, folder or name holds
   convert CKPT OUT       turn a published checkpoint into a folder with YAML and safetensors
+  evaluate ENHANCED      score enhanced files; compare systems (needs gense[metrics])
+  sweep PAIRS            quality and cost of methods and settings; recommends settings (needs gense[metrics])
   fit --config YAML      train (needs gense[train])
+  demo                   a local web page to try it on (needs gense[page])
 
 `gense COMMAND --help` shows a command's options."""
 
@@ -34,7 +37,10 @@ Generative speech enhancement.
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     given = list(sys.argv[1:] if args is None else args)
-    commands = {"enhance": _enhance, "methods": _methods, "info": _info, "convert": _convert, "fit": _fit}
+    commands = {
+        "enhance": _enhance, "methods": _methods, "info": _info, "convert": _convert, "evaluate": _evaluate,
+        "sweep": _sweep, "fit": _fit, "demo": _demo,
+    }
     if not given or given[0] in ("-h", "--help"):
         print(_HELP)
         return 0 if given else 2
@@ -68,6 +74,7 @@ def enhance_parser() -> ArgumentParser:
     # Flags without a value, and a hint how to write the others, are not to be read from a signature
     parser.add_argument("--resume", action="store_true", help="skip inputs whose output file is already there")
     parser.add_argument("--compile", action="store_true", help="compile the networks; pays off on many files")
+    parser.add_argument("--check", action="store_true", help="say where outputs say something else than their inputs")
     parser.add_argument("--trust", action="store_true", help="let a folder's method.yaml name classes outside gense")
     parser.add_argument(
         "--options", type=dict[str, Any], default={}, metavar="JSON",
@@ -76,9 +83,8 @@ def enhance_parser() -> ArgumentParser:
     parser.add_argument(
         "--text-file", "--text_file", type=str | None, metavar="FILE", help="text file with the transcript of one input"
     )
-    parser.add_function_arguments(
-        enhance_files, skip={"inputs", "output", "method", "resume", "compile", "trust", "options", "text_file"}
-    )
+    written: set[str | int] = {"inputs", "output", "method", "resume", "compile", "check", "trust", "options"}
+    parser.add_function_arguments(enhance_files, skip=written | {"text_file"})
     return parser
 
 
@@ -87,6 +93,9 @@ def _enhance(args: list[str]) -> int:
     report = enhance_files(settings.pop("inputs"), settings.pop("output"), **settings)
     for target in report.done:
         print(target)
+    for target, flags in report.flagged.items():
+        for flag in flags:
+            print(f"{target}: {flag}", file=sys.stderr)
     if report.skipped:
         print(f"skipped {len(report.skipped)} finished files", file=sys.stderr)
     if report.failed:
@@ -146,6 +155,20 @@ def _convert(args: list[str]) -> int:
     return 0
 
 
+def _evaluate(args: list[str]) -> int:
+    from gense.evaluation.command import run
+    from gense.report import write_evaluation_report
+    from gense.report.page import checked_path
+
+    return run(args, write_evaluation_report, checked_path)
+
+
+def _sweep(args: list[str]) -> int:
+    from gense.sweeps.command import run
+
+    return run(args)
+
+
 def _fit(args: list[str]) -> int:
     try:
         from gense.training.cli import fit
@@ -153,3 +176,9 @@ def _fit(args: list[str]) -> int:
         raise ImportError(f"{error.name} is not installed: pip install gense[train]") from error
     fit(args)
     return 0
+
+
+def _demo(args: list[str]) -> int:
+    from gense.demo.command import run
+
+    return run(args)

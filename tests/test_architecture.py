@@ -33,7 +33,7 @@ LAYERS: list[list[str]] = [
     ["choices", "api", "transcripts", "files"],
     ["data", "spectrogram"],
     ["evaluation"],
-    ["training", "sweep", "scale", "report", "demo"],
+    ["training", "sweeps", "scale", "report", "demo"],
     ["cli"],
 ]
 SIBLINGS = {"representations", "backbones", "processes"}
@@ -243,7 +243,7 @@ print(json.dumps([middle - start, end - middle, sorted({name.split(".")[0] for n
 HEAVY = [
     "lightning", "pytorch_lightning", "transformers", "librosa", "matplotlib", "ray", "scipy", "jsonargparse",
     "torchdiffeq", "huggingface_hub", "soundfile", "soxr", "onnxruntime", "pesq", "pystoi", "pandas", "torchaudio",
-    "pypinyin",
+    "pypinyin", "gradio", "pyarrow",
 ]  # fmt: skip
 
 

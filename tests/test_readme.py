@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from gense.cli import main
 
@@ -43,6 +44,23 @@ def test_the_first_shell_commands_run(beside, capsys) -> None:
     assert "flowse/compact (default)" in capsys.readouterr().out
 
 
+def test_the_commands_that_measure_run(beside, clip, capsys) -> None:
+    rate = clip.sample_rate
+    for name, wav in (("clean", clip.clean), ("noisy", clip.noisy)):
+        (beside / "pairs" / name).mkdir(parents=True)
+        soundfile.write(beside / "pairs" / name / "0.wav", wav[rate : 2 * rate], rate)
+    block = next(block for block in blocks("sh") if "gense sweep" in block)
+    commands = [shlex.split(line) for line in block.splitlines() if line.startswith("gense")]
+    assert [command[1] for command in commands] == ["sweep", "enhance", "evaluate"]
+    for command in commands:
+        assert main(command[1:]) == 0
+    printed = capsys.readouterr().out
+    assert "flowse, 2 steps" in printed
+    assert "pesq" in printed
+    for made in ("sweep.png", "sweep.html", "scores.csv", "scores.html"):
+        assert (beside / made).stat().st_size > 100
+
+
 def test_files_and_commands_that_the_readme_names_exist() -> None:
     text = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"`((?:examples|tests)/[\w/]+\.py)`", text):
@@ -52,7 +70,7 @@ def test_files_and_commands_that_the_readme_names_exist() -> None:
         assert re.search(rf"^{goal}:", makefile, flags=re.M), goal
 
 
-@pytest.mark.parametrize("name", ["own_sampler.py", "own_backbone.py", "demo.py"])
+@pytest.mark.parametrize("name", ["own_sampler.py", "own_backbone.py", "demo.py", "sweep.py"])
 def test_examples_run(name, tmp_path) -> None:
     command = [sys.executable, str(ROOT / "examples" / name)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -37,6 +37,8 @@ def sinc_resample(wav: Tensor, rate_in: int, rate_out: int, *, zeros: int = 6, r
     crossings = (cutoff * (taps - offsets[:, None])).clamp(-zeros, zeros)
     kernel = cutoff * torch.sinc(crossings) * torch.cos(math.pi * crossings / (2 * zeros)) ** 2
     padded = F.pad(wav, (reach, reach + step))
-    out = F.conv1d(padded[:, None], kernel[:, None].to(wav), stride=step)
+    # Under autocast, a convolution of half precision would put noise 50 dB under the signal into its empty band
+    with torch.autocast(wav.device.type, enabled=False):
+        out = F.conv1d(padded[:, None], kernel[:, None].to(wav), stride=step)
     length = -(-wav.shape[-1] * phases // step)
     return out.transpose(1, 2).flatten(1)[:, :length]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gense.metrics import evaluate_pair
 from gense.representations.mel import LogMel
+from gense.representations.resample import sinc_resample
 from gense.training.rates import rate_share
 from gense.types import Batch
 from gense.vocoders.base import Vocoder
@@ -33,6 +34,8 @@ class VocoderModule(lightning.LightningModule):
         optimizer: builds an optimiser from parameters, for each side one.
         mel_weight: weight of the mel distance.
         adversarial_from: batches after which the discriminators join; 0 is from the start.
+        input_rate: rate of the speech, Hz, which is brought to the vocoder's by the short sinc that methods with an
+            `input_rate` use, so that it learns the empty band above as they leave it. None: it has the vocoder's rate.
         peak_db: each crop is brought to a peak drawn uniformly from this range, dB relative to full scale.
         warmup_steps: batches of linear warm-up.
         final_share: share of the learning rate left at the last step of a cosine decay over the training; 1 keeps it
@@ -54,6 +57,7 @@ class VocoderModule(lightning.LightningModule):
         *,
         mel_weight: float = 45.0,
         adversarial_from: int = 0,
+        input_rate: int | None = None,
         peak_db: tuple[float, float] = (-6.0, -1.0),
         warmup_steps: int = 0,
         final_share: float = 0.0,
@@ -68,6 +72,7 @@ class VocoderModule(lightning.LightningModule):
         self.discriminators = Discriminators() if discriminators is None else discriminators
         self.mel = LogMel(vocoder.mel)
         self.mel_weight, self.adversarial_from, self.peak_db = mel_weight, adversarial_from, peak_db
+        self.input_rate = input_rate or vocoder.sample_rate
         self.warmup_steps, self.final_share, self.gradient_clip = warmup_steps, final_share, gradient_clip
         self.metrics = metrics
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
@@ -85,7 +90,7 @@ class VocoderModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         sides: Any = self.optimizers()
         vocoder_side, other_side = sides
-        clean = self._levelled(batch.clean)
+        clean = self._levelled(sinc_resample(batch.clean, self.input_rate, self.vocoder.sample_rate))
         # A whole number of frames, so that the end of a crop is not judged by zeros that the vocoder never made
         clean = clean[:, : clean.shape[-1] // self.vocoder.hop_length * self.vocoder.hop_length]
         features = self.mel.encode(clean)
@@ -122,7 +127,7 @@ class VocoderModule(lightning.LightningModule):
             self.log(f"loss/{name}", value.detach(), prog_bar=True)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        clean = batch[0][None]
+        clean = sinc_resample(batch[0][None], self.input_rate, self.vocoder.sample_rate)
         with torch.autocast(self.device.type, enabled=False):
             estimate = self.vocoder(self.mel.encode(clean), clean.shape[-1])
             self.log("val/mel", self.mel_distance(estimate, clean), prog_bar=True, batch_size=1)

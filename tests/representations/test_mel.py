@@ -157,3 +157,13 @@ def test_differences_name_what_matters_and_leave_out_the_floors() -> None:
 def test_wrong_settings_are_refused(wrong: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said.replace("(", r"\(")):
         MelSettings(**wrong)
+
+
+def test_resampling_keeps_single_precision_under_autocast() -> None:
+    """Half precision would fill the empty band above the old Nyquist frequency with noise that a vocoder learns."""
+    wav = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0)).cumsum(-1) / 100
+    plain = sinc_resample(wav, 16000, 24000)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = sinc_resample(wav, 16000, 24000)
+    assert under.dtype == torch.float32
+    assert torch.equal(under, plain)

@@ -1,0 +1,1 @@
+"""A local web page that enhances a recording: `gense demo`."""
