@@ -81,6 +81,12 @@ class Enhancer(nn.Module):
             vocoder.check(self.target.mel)
             vocoder.requires_grad_(False)
             self.output_rate = vocoder.sample_rate
+            target = self.target
+            if target.hop_length * self.output_rate != vocoder.hop_length * sample_rate * target.hop_frames:
+                raise ValueError(
+                    f"the head makes a frame every {target.hop_length / target.hop_frames:g} samples at {sample_rate} "
+                    f"Hz, the vocoder takes one for {vocoder.hop_length} at its {self.output_rate} Hz"
+                )
             if self.target.hop_length * self.output_rate % sample_rate:
                 raise ValueError(
                     f"{self.target.hop_length} samples at {sample_rate} Hz are no whole number of samples at the "
@@ -103,7 +109,7 @@ class Enhancer(nn.Module):
         """Where the weights are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    def _conditions(self, noisy: Tensor, tokens: Tensor | None) -> Condition:
+    def conditions(self, noisy: Tensor, tokens: Tensor | None = None) -> Condition:
         """What the head reads, of waveforms (B, S) and token ids (B, L); without tokens there is no text."""
         cond = {key: self._representation(key.removeprefix("noisy_")).encode(noisy) for key in self.features}
         return cond if tokens is None else {**cond, TEXT: tokens.to(noisy.device)}
@@ -145,7 +151,7 @@ class Enhancer(nn.Module):
         targets = {name: self._representation(name).encode(clean) for name in self.head.targets}
         texts = self.transcripts(batch.text, len(noisy))
         tokens = self.text(texts) if self.text is not None and texts is not None else None
-        loss = self.head.loss(targets, self._conditions(noisy, tokens))
+        loss = self.head.loss(targets, self.conditions(noisy, tokens))
         if not self.wave_losses:
             return loss
         if loss.data is None:
@@ -257,7 +263,7 @@ class Enhancer(nn.Module):
         callback: Callable[[Step], None] | None,
     ) -> Tensor:
         """Enhance a batch of equally long pieces (B, S) at the model's level, with their token ids (B, L) or none."""
-        cond = self._conditions(wav, tokens)
+        cond = self.conditions(wav, tokens)
         with torch.autocast(wav.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             features = self.head.generate(cond, sampling=sampling, noise=noise, callback=callback)
         length = -(-wav.shape[-1] * self.output_rate // self.sample_rate)

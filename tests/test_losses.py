@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from gense.losses import PerceptualLoss, QualityLoss, SISDRLoss, SpectralLoss, WaveformLoss, WaveLoss
+from gense.losses import (
+    MultiScaleMelLoss,
+    PerceptualLoss,
+    QualityLoss,
+    SISDRLoss,
+    SpectralLoss,
+    WaveformLoss,
+    WaveLoss,
+)
 from gense.losses.quality import QualityNetwork, read_weights
 from gense.metrics import pesq, si_sdr
 from gense.metrics.dnsmos import load_session
 from gense.metrics.dnsmos import windows as dnsmos_windows
+from gense.representations.melbank import mel_filterbank
 
-LOSSES: list[WaveLoss] = [SpectralLoss(), WaveformLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss()]
+LOSSES: list[WaveLoss] = [
+    SpectralLoss(), WaveformLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss(), MultiScaleMelLoss()
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +120,28 @@ def test_the_perceptual_model_agrees_with_pesq_on_real_speech(data_dir) -> None:
 def test_the_perceptual_model_knows_one_rate() -> None:
     with pytest.raises(ValueError, match="defined at 16000 Hz only"):
         PerceptualLoss(sample_rate=48000)
+
+
+def test_mel_distances_are_in_decades_and_sum_over_resolutions() -> None:
+    """Ten times the amplitude is one decade in every band of every resolution that lies above the floor."""
+    wav = torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    loss = MultiScaleMelLoss(windows=(512, 1024), bands=(40, 80))
+    torch.testing.assert_close(loss(10 * wav, wav), torch.tensor(2.0))
+    torch.testing.assert_close(loss(1e-9 * wav, 0 * wav), torch.tensor(0.0))
+    assert not loss.state_dict()
+    published = MultiScaleMelLoss()
+    shapes = {tuple(published.get_buffer(f"filters_{n}").shape) for n in published.windows}
+    assert shapes == {(5 * 2**k, 2 ** (k + 4) + 1) for k in range(7)}
+    with pytest.raises(ValueError, match="need one number of bands a window"):
+        MultiScaleMelLoss(windows=(512,))
+
+
+def test_a_mel_distance_at_one_resolution_by_hand() -> None:
+    one, other = torch.randn(2, 1, 4000, generator=torch.Generator().manual_seed(0)) * torch.tensor([[[1.0]], [[0.2]]])
+    made = []
+    for wav in (one, other):
+        c = torch.stft(wav, 256, 64, window=torch.hann_window(256), return_complex=True)
+        filters = mel_filterbank(129, 16000, 20, scale="slaney", norm="slaney")
+        made.append(torch.einsum("bf,nft->nbt", filters, c.abs()).clamp(min=1e-5).log10())
+    expected = (made[0] - made[1]).abs().mean()
+    torch.testing.assert_close(MultiScaleMelLoss(windows=(256,), bands=(20,))(one, other), expected)

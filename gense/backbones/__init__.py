@@ -1,10 +1,12 @@
-"""Networks, all called as (x, t, cond)."""
+"""Networks, all called as (x, t, cond) but the language model, whose tokens have positions and a past."""
 
 from gense.backbones.base import Backbone
+from gense.backbones.causal_lm import CausalLM
 from gense.backbones.dit import DiT
 from gense.backbones.mmdit import MMDiT
 from gense.backbones.ncsnpp import NCSNpp
+from gense.backbones.ssl_encoder import SSLEncoder
 from gense.backbones.unet import UNet
 from gense.backbones.unett import UNetT
 
-__all__ = ["Backbone", "DiT", "MMDiT", "NCSNpp", "UNet", "UNetT"]
+__all__ = ["Backbone", "CausalLM", "DiT", "MMDiT", "NCSNpp", "SSLEncoder", "UNet", "UNetT"]

@@ -8,13 +8,20 @@ from typing import Any
 
 from torch import Tensor
 
-from gense.checkpoints import convert_flowmse, convert_flowse, convert_sgmse, convert_storm
+from gense.checkpoints import convert_flowmse, convert_flowse, convert_gense, convert_pase, convert_sgmse, convert_storm
 from gense.checkpoints.pickled import read_checkpoint
 
 # One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`; the first that recognises counts
-FORMATS = (convert_storm, convert_sgmse, convert_flowmse, convert_flowse)
+FORMATS = (convert_storm, convert_sgmse, convert_flowmse, convert_flowse, convert_gense, convert_pase)
 # Those of which a model is more than one file: their `convert` takes the checkpoint's folder, too
-OF_SEVERAL_FILES = (convert_flowse,)
+OF_SEVERAL_FILES = (convert_flowse, convert_gense, convert_pase)
+# Files by which a folder is known to hold a model of these
+_NAMES = (convert_pase.CHECKPOINT, convert_gense.ACOUSTIC)
+
+
+def checkpoint_in(folder: Path) -> Path | None:
+    """The published checkpoint in a folder that its name tells, with which the others there are read; or None."""
+    return next((folder / name for name in _NAMES if (folder / name).is_file()), None)
 
 
 def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor], str]:

@@ -12,7 +12,7 @@ from gense.checkpoints import registry
 from gense.checkpoints.build import build, read_config
 from gense.checkpoints.fetch import cache_folder, fetch, from_hub
 from gense.checkpoints.folder import METHOD, WEIGHTS, load_strict, read_state
-from gense.checkpoints.formats import convert_file
+from gense.checkpoints.formats import checkpoint_in, convert_file
 from gense.enhancer import Enhancer
 from gense.types import Sampling
 
@@ -38,8 +38,12 @@ def load_enhancer(source: str | os.PathLike[str], *, trust: bool = False) -> Enh
 
 
 def load_folder(folder: str | os.PathLike[str], *, trust: bool = False) -> Enhancer:
-    """Load a folder with `method.yaml` and `model.safetensors`, as `gense fit` and `gense convert` write it."""
+    """Load a folder: with `method.yaml` and `model.safetensors`, as `gense fit` and `gense convert` write it, or with
+    the files of a published model of several."""
     folder = Path(folder)
+    published = checkpoint_in(folder)
+    if published is not None and not (folder / METHOD).exists():
+        return _load_file(published, trust=trust)
     for name in (METHOD, WEIGHTS):
         if not (folder / name).exists():
             raise FileNotFoundError(f"{folder}: no {name} in this folder; a model has {METHOD} and {WEIGHTS}")
@@ -84,9 +88,13 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
         return _load_pair(method, entry.bundled, entry.name, trust=False)
     assert entry.url is not None
     path = cached(entry)
-    for name, url in entry.beside.items():
-        fetch(url, path.with_name(name))
-    fetch(entry.url, path, sha256=entry.sha256)
+    files = {**{path.with_name(name): url for name, url in entry.beside.items()}, path: entry.url}
+    try:
+        for file, url in files.items():
+            fetch(url, file, sha256=entry.sha256 if file == path else None)
+    except OSError as error:  # about the first that is missing; who installs it by hand needs the others, too
+        others = [(file, url) for file, url in files.items() if not file.exists()][1:]
+        raise OSError("".join([str(error), *(f", and {url} as {file}" for file, url in others)])) from error
     enhancer = _load_file(path, trust=False)
     if entry.sampling:
         enhancer.head.sampling = replace(Sampling(), **entry.sampling)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from gense.checkpoints.build import build_as, read_config
+from gense.checkpoints.convert_pase import VOCODERS, convert_vocoder, recognise_vocoder
 from gense.checkpoints.convert_vocos import convert_config, convert_state
 from gense.checkpoints.fetch import from_hub
 from gense.checkpoints.folder import WEIGHTS, load_strict, read_state
@@ -21,6 +22,7 @@ from gense.vocoders.base import Vocoder
 
 VOCODER = "vocoder.yaml"
 _CONFIG, _PUBLISHED, _HF_CONFIG, _HF_WEIGHTS = "config.yaml", "pytorch_model.bin", "config.json", "model.safetensors"
+_WHOLE = ".tar"
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # `model_type` or architecture in a config.json of transformers -> our class around it
 _HF = {
@@ -40,9 +42,10 @@ def load_vocoder(
 
     Args:
         name_or_path: a folder, with `vocoder.yaml` and `model.safetensors` as `gense fit` writes it, with the published
-            `config.yaml` and `pytorch_model.bin` of Vocos, or with `config.json` and weights of transformers; one of
-            these configuration files; a hub repository with the published files, such as "charactr/vocos-mel-24khz";
-            or the name of a bundled vocoder.
+            `config.yaml` and `pytorch_model.bin` of Vocos, with `config.json` and weights of transformers, or with the
+            published vocoders of PASE, of which one with two streams goes before; one of these configuration files; a
+            checkpoint of PASE; a hub repository with the published files, such as "charactr/vocos-mel-24khz"; or the
+            name of a bundled vocoder.
         weights: the file of the weights, where it does not lie beside its configuration.
         mel: fields of `MelSettings` in which the mel spectrogram of a transformers vocoder differs from its class's
             default, that of the best-known weights; a `config.json` does not tell.
@@ -82,12 +85,14 @@ def read_vocoder(
             raise FileNotFoundError(f"{text}: this version ships the configuration of this vocoder, not its weights")
     else:
         raise FileNotFoundError(f"{text}: no such folder or file, and neither a bundled vocoder nor a hub repository")
-    if config.name not in (_CONFIG, _HF_CONFIG) and config.suffix not in (".yaml", ".yml"):
+    if config.name not in (_CONFIG, _HF_CONFIG) and config.suffix not in (".yaml", ".yml", _WHOLE):
         config, weights = _configuration(path.parent), weights or path  # the file of the weights was given
     if mel is not None and config.name != _HF_CONFIG:
         raise ValueError(f"{config}: it says itself on which mel spectrogram the vocoder was trained; leave out mel")
     try:
-        if config.name == _HF_CONFIG:
+        if config.suffix == _WHOLE:
+            settings, vocoder = _load_whole(config, weights)
+        elif config.name == _HF_CONFIG:
             settings, vocoder = _load_transformers(config, weights, mel)
         elif config.name == _CONFIG:
             settings, vocoder = _load_published(config, Path(weights or _beside(config, _PUBLISHED, _HF_WEIGHTS)))
@@ -99,10 +104,12 @@ def read_vocoder(
 
 
 def _configuration(folder: Path) -> Path:
-    for name in (VOCODER, _CONFIG, _HF_CONFIG):
+    for name in (VOCODER, _CONFIG, _HF_CONFIG, *VOCODERS):
         if (folder / name).is_file():
             return folder / name
-    raise FileNotFoundError(f"{folder}: no {VOCODER}, {_CONFIG} or {_HF_CONFIG} in this folder; it holds no vocoder")
+    raise FileNotFoundError(
+        f"{folder}: no {VOCODER}, {_CONFIG}, {_HF_CONFIG} or {VOCODERS[0]} in this folder; it holds no vocoder"
+    )
 
 
 def _beside(config: Path, *names: str) -> Path:
@@ -155,6 +162,20 @@ def _load_published(config: Path, weights: Path) -> tuple[dict[str, Any], Vocode
     vocoder = build_vocoder(settings)
     own = vocoder.state_dict()
     load_strict(vocoder, convert_state(_tensors(weights), own), str(weights))
+    return settings, vocoder
+
+
+def _load_whole(path: Path, weights: str | os.PathLike[str] | None) -> tuple[dict[str, Any], Vocoder]:
+    """A vocoder whose checkpoint holds its configuration, too."""
+    if weights is not None:
+        raise ValueError("this file holds the weights, too; leave out weights")
+    checkpoint = read_checkpoint(path)
+    if not recognise_vocoder(checkpoint):
+        keys = ", ".join(str(key) for key in list(checkpoint)[:8]) or "none"
+        raise ValueError(f"not the checkpoint of a vocoder that is known here; its top-level keys are: {keys}")
+    settings, state = convert_vocoder(checkpoint)
+    vocoder = build_vocoder(settings)
+    load_strict(vocoder, state, str(path))
     return settings, vocoder
 
 

@@ -5,5 +5,6 @@ from gense.heads.cascade import Cascade
 from gense.heads.mean_flow import MeanFlowHead
 from gense.heads.path import PathHead
 from gense.heads.regression import RegressionHead
+from gense.heads.token_lm import Segment, TokenLMHead
 
-__all__ = ["Cascade", "Head", "MeanFlowHead", "PathHead", "RegressionHead"]
+__all__ = ["Cascade", "Head", "MeanFlowHead", "PathHead", "RegressionHead", "Segment", "TokenLMHead"]

@@ -22,6 +22,7 @@ class Cascade(Head):
 
     In training, the condition is the estimate behind the stage's own loss, with its gradient, so that the losses of
     later stages train the earlier ones, too. A stage that is not trained runs as it does in use, without gradient.
+    With `teacher_forcing` the condition is the clean target of the stage instead, as stages of tokens need it.
 
     `sampling` is that of the last stage that samples. Two kinds of options are the cascade's own: `until`, the name of
     the stage whose output is returned, and `<stage>.<option>`, an option of that stage, or its `steps`, `sampler` or
@@ -31,6 +32,7 @@ class Cascade(Head):
         stages: heads by name.
         train: names of the stages that are trained; None trains all.
         weights: factors of the trained stages' losses in the sum, >= 0; 1 where there is none.
+        teacher_forcing: train each stage on the clean targets of those before it; stages not trained do not run.
 
     Raises:
         ValueError: no stages, an impossible name, a stage that reads one that comes after it, or `train` or `weights`
@@ -43,6 +45,7 @@ class Cascade(Head):
         *,
         train: Sequence[str] | None = None,
         weights: dict[str, float] | None = None,
+        teacher_forcing: bool = False,
     ):
         super().__init__()
         if not stages:
@@ -65,6 +68,7 @@ class Cascade(Head):
             raise ValueError(f"weights={weights}: need numbers >= 0")
         self.stages = nn.ModuleDict(stages)
         self.weights = {name: float((weights or {}).get(name, 1.0)) for name in self.trained}
+        self.teacher_forcing = teacher_forcing
         self.target = stages[names[-1]].target
         self.reads = tuple(dict.fromkeys(k for stage in stages.values() for k in stage.reads if k not in stages))
         sampled = [name for name in names if stages[name].sampling is not None]
@@ -77,7 +81,12 @@ class Cascade(Head):
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the representations of the clean speech that the trained stages read."""
-        return tuple(dict.fromkeys(key for name in self.trained for key in self._stage(name).targets))
+        taught = [self._stage(key).target for name in self.trained for key in self._taught(name)]
+        return tuple(dict.fromkeys([key for name in self.trained for key in self._stage(name).targets] + taught))
+
+    def _taught(self, name: str) -> list[str]:
+        """Stages before this one whose clean target it reads in training."""
+        return [key for key in self._stage(name).reads if key in self.stages] if self.teacher_forcing else []
 
     def train(self, mode: bool = True) -> Cascade:
         """Switch to training; stages that are not trained stay as they are in use."""
@@ -94,7 +103,7 @@ class Cascade(Head):
         """Weighted sum of the losses of the trained stages; stages after the last of these do not run.
 
         Raises:
-            ValueError: a trained stage gives no estimate, and a later one reads it.
+            ValueError: a trained stage gives no estimate, a later one reads it, and there is no teacher forcing.
         """
         names = list(self.stages)
         names = names[: 1 + max(names.index(name) for name in self.trained)]
@@ -104,16 +113,19 @@ class Cascade(Head):
         for index, name in enumerate(names):
             stage = self._stage(name)
             if name in self.trained:
-                loss = stage.loss(clean, cond)
+                taught = {key: clean[self._stage(key).target] for key in self._taught(name)}
+                loss = stage.loss(clean, {**cond, **taught})
                 totals.append(self.weights[name] * loss.total)
                 parts.update({f"{name}/{part}": value for part, value in loss.parts.items()})
                 estimate = loss.data
+            elif self.teacher_forcing:
+                estimate = None
             else:
                 with torch.no_grad():
                     estimate = stage.generate(cond, noise=torch.randn_like)
             if estimate is not None:
                 cond[name] = estimate
-            elif any(name in self._stage(later).reads for later in names[index + 1 :]):
+            elif not self.teacher_forcing and any(name in self._stage(later).reads for later in names[index + 1 :]):
                 raise ValueError(f"stage {name!r} gives no estimate in training, which a later stage reads")
         data = estimate if self._stage(names[-1]).target == self.target else None
         return Loss(torch.stack(totals).sum(), parts, data=data)

@@ -23,20 +23,31 @@ class RegressionHead(Head):
         target: name of the representation to predict.
         condition: conditions given to the network: the first as x, the others, in this order, by name.
         criterion: "squared" or "absolute" error, its mean over all elements; of complex numbers the modulus counts.
+        supervised: of features in several streams, (B, L, C, T), the indices along L of those that count in the loss;
+            None counts all.
 
     Raises:
-        ValueError: no condition, or another criterion.
+        ValueError: no condition, another criterion, or an empty list of streams.
     """
 
     def __init__(
-        self, backbone: Backbone, *, target: str, condition: Sequence[str], criterion: Criterion = "squared"
+        self,
+        backbone: Backbone,
+        *,
+        target: str,
+        condition: Sequence[str],
+        criterion: Criterion = "squared",
+        supervised: Sequence[int] | None = None,
     ):
         super().__init__()
         if not condition:
             raise ValueError("condition=[]: the network needs at least one, its input")
         if criterion not in ("squared", "absolute"):
             raise ValueError(f"criterion={criterion!r}: expected 'squared' or 'absolute'")
+        if supervised is not None and not supervised:
+            raise ValueError("supervised=[]: no stream counts, so nothing would be learnt; leave it out for all")
         self.backbone, self.target, self.criterion = backbone, target, criterion
+        self.supervised = None if supervised is None else list(supervised)
         self.condition = tuple(condition)
         self.reads = tuple(dict.fromkeys(self.condition))
         self.sampling = None
@@ -49,6 +60,8 @@ class RegressionHead(Head):
         """Mean error of the estimate, and the estimate."""
         estimate = self._estimate(cond)
         error = estimate - clean[self.target]
+        if self.supervised is not None:
+            error = error[:, self.supervised]
         if self.criterion == "absolute":
             total = error.abs().mean()
         else:  # not through abs, whose gradient at 0 is none

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from gense.pretrained import load_config, load_model, load_part, transformers_class
+
 from .pieces import split_at_pauses
-from .pretrained import load_config, load_model, load_part, transformers_class
 from .signals import Signal, UndefinedScore, as_signal, at_rate
 from .sphinx import recognise_sphinx, require_sphinx
 

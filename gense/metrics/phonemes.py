@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from gense.pretrained import file_of, load_config, load_model, load_part, transformers_class
+
 from .asr import heard, model_inputs
 from .metric import Clip, Metric
-from .pretrained import file_of, load_config, load_model, load_part, transformers_class
 from .signals import Signal, UndefinedScore
 from .sphinx import phones_sphinx, require_sphinx
 

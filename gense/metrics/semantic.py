@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import torch
 
+from gense.pretrained import load_model, load_part
+
 from .asr import Recogniser, transcript
 from .metric import Clip, Metric
-from .pretrained import load_model, load_part
 from .signals import UndefinedScore
 from .wer import normalise
 

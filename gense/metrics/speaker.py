@@ -8,8 +8,9 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
+from gense.pretrained import load_model, load_part
+
 from .metric import Clip, Metric
-from .pretrained import load_model, load_part
 from .resemblyzer import embed_resemblyzer, load_encoder
 from .signals import Signal, UndefinedScore, as_signal, at_rate
 

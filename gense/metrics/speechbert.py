@@ -6,9 +6,11 @@ from functools import partial
 
 import numpy as np
 
+from gense.ssl import load_network
+
 from .metric import Clip, Metric
 from .signals import Signal
-from .ssl import features, load_ssl
+from .ssl import features
 
 MODEL, LAYER = "microsoft/wavlm-large", 14  # best in the paper
 
@@ -63,7 +65,7 @@ def speech_bert_metric(
     name: str = "speech_bert_score",
 ) -> Metric:
     """`speech_bert_score` of the estimate against the clean signal. The model is loaded at once."""
-    load_ssl(model, revision, device)
+    load_network(model, revision, device)
     score = partial(speech_bert_score, model=model, layer=layer, revision=revision, device=device)
     return Metric(name, (name,), partial(_score, score, name), needs=("clean",))
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
 
-from .pretrained import load_model
+from gense.ssl import load_network
+
 from .signals import Signal, UndefinedScore, as_signal, at_rate
 
 RATE = 16000
 PIECE_SECONDS = 40  # Attention takes memory with the square of the length
-_BUSY = Lock()  # a hook sees the calls of every thread
 
 
 def features(
@@ -35,9 +33,9 @@ def features(
     Args:
         wav: (S,), full scale 1.0.
         sample_rate: Hz; any other than 16 kHz is resampled first.
-        model: name on the hub or folder of a model of `transformers` with a convolutional front end and a Transformer.
+        model: as `gense.ssl.load_network` takes it: a model of the hub, a folder, a file of the original WavLM code.
         layer: 0 is the input of the first layer, i the output of layer i, before any normalisation that follows the
-            last one. (In `hidden_states` of transformers the last entry has that normalisation or not by version.)
+            last one.
         revision: branch, tag or commit on the hub.
         device: where to compute.
 
@@ -51,11 +49,9 @@ def features(
         ValueError: not a model of that kind, no such layer, or a signal that is not (S,) or not finite.
     """
     signal = at_rate(as_signal(wav, "wav"), sample_rate, RATE).astype(np.float32)
-    network = load_ssl(model, revision, device)
-    hop, width = frame_grid(network.config, model)
-    layers = network.encoder.layers
-    if not 0 <= layer <= len(layers):
-        raise ValueError(f"layer={layer}: {model} has layers 0 (the input) to {len(layers)}")
+    network = load_network(model, revision, device)
+    network.check([layer])
+    hop, width = network.hop_length, network.width
     if signal.size < width:
         raise UndefinedScore(f"wav has {signal.size / RATE:.3f} s: at least {width / RATE:.3f} s make a frame")
     frames = (signal.size - width) // hop + 1
@@ -63,42 +59,6 @@ def features(
     length = math.ceil(frames / math.ceil(frames / most))
     ends = [hop * (k - 1) + width for k in range(length, frames, length)] + [signal.size]
     pieces = [signal[hop * length * k : end] for k, end in enumerate(ends)]
-    return np.concatenate([_hidden(network, layers, torch.from_numpy(piece), layer, device) for piece in pieces])
-
-
-def load_ssl(model: str, revision: str | None = None, device: str = "cpu") -> Any:
-    """The network whose features `features` gives. Arguments and errors as there."""
-    network = load_model("AutoModel", model, "a self-supervised speech model", revision, device)
-    frame_grid(network.config, model)
-    return network
-
-
-def frame_grid(config: Any, model: str) -> tuple[int, int]:
-    """Samples from frame to frame and samples that a frame sees, 320 and 400 for all published models.
-
-    Raises:
-        ValueError: the model has no convolutional front end.
-    """
-    if not hasattr(config, "conv_stride"):
-        raise ValueError(f"{model} is of type {config.model_type!r}: expected WavLM, HuBERT, wav2vec 2.0 or the like")
-    hop, width = 1, 1
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        hop, width = hop * stride, width + (kernel - 1) * hop
-    return hop, width
-
-
-def _hidden(network: Any, layers: Any, wav: torch.Tensor, layer: int, device: str) -> np.ndarray:
-    """State behind `layer`, (T, C), read where it arises."""
-    seen: list[torch.Tensor] = []
-
-    def keep(*call: Any) -> None:
-        value = call[-1]
-        seen.append(value if torch.is_tensor(value) else value[0])
-
-    with _BUSY, torch.no_grad():
-        hook = layers[layer - 1].register_forward_hook(keep) if layer else layers[0].register_forward_pre_hook(keep)
-        try:
-            network(wav[None].to(device))
-        finally:
-            hook.remove()
-    return seen[0][0].float().cpu().numpy()
+    with torch.no_grad():
+        states = [network(torch.from_numpy(piece)[None].to(device), [layer])[0].cpu() for piece in pieces]
+    return torch.cat(states, dim=-1)[0].T.float().numpy()

@@ -1,7 +1,8 @@
 """Samplers, time grids and noise: audio-free numerics on torch and torchdiffeq.
 
 A sampler is a function (field, x, times, *, options) -> x, listed below by being here. Times come from `schedules`,
-randomness from a `noise` argument.
+randomness from a `noise` argument. Tokens have samplers of their own: `autoregressive` (logits, prefix, steps, *,
+options) and `maskgit` (predict, tokens, shares, *, options).
 """
 
 from . import schedules
@@ -11,6 +12,7 @@ from .exponential import exponential
 from .noise import by_frame, gaussian, per_item, replay
 from .ode import euler, heun, midpoint, odeint
 from .sde import annealed_langevin, euler_maruyama, langevin, langevin_batch, predictor_corrector
+from .tokens import TokenStep, autoregressive, greedy, maskgit, multinomial
 from .types import AverageField, Bridge, Callback, Corrector, Estimate, Field, Noise, Path, PathField, Step
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "Path",
     "PathField",
     "Step",
+    "TokenStep",
     "annealed_langevin",
+    "autoregressive",
     "average",
     "bridge_ode",
     "by_frame",
@@ -32,10 +36,13 @@ __all__ = [
     "euler_maruyama",
     "exponential",
     "gaussian",
+    "greedy",
     "heun",
     "langevin",
     "langevin_batch",
+    "maskgit",
     "midpoint",
+    "multinomial",
     "odeint",
     "per_item",
     "predictor_corrector",

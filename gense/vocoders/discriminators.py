@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -120,9 +121,12 @@ class Discriminators(nn.Module):
         resolutions: transform lengths, samples.
         resolution_channels: of the layers of each resolution discriminator.
         resolution_weight: weight of the resolutions in the losses, where the periods have 1.
+        criterion: "hinge": real scores are to exceed 1, the vocoder's to lie under -1; "squares": to be 1 and 0, by
+            their squared distance (Mao et al. 2017).
+        average: whether the losses of the discriminators of a kind are averaged; otherwise they are summed.
 
     Raises:
-        ValueError: a list is empty.
+        ValueError: a list is empty, or another criterion.
     """
 
     def __init__(
@@ -133,24 +137,28 @@ class Discriminators(nn.Module):
         resolutions: Sequence[int] = (2048, 1024, 512),
         resolution_channels: int = 32,
         resolution_weight: float = 0.1,
+        criterion: Literal["hinge", "squares"] = "hinge",
+        average: bool = True,
     ):
         super().__init__()
+        if criterion not in ("hinge", "squares"):
+            raise ValueError(f"criterion={criterion!r}: expected 'hinge' or 'squares'")
         if not (periods and period_channels and resolutions):
             raise ValueError("periods, period_channels and resolutions need one entry each at least")
         self.periods = nn.ModuleList(PeriodDiscriminator(period, period_channels) for period in periods)
         self.resolutions = nn.ModuleList(ResolutionDiscriminator(n, resolution_channels) for n in resolutions)
-        self.resolution_weight = resolution_weight
+        self.resolution_weight, self.criterion, self.average = resolution_weight, criterion, average
 
     def judge(self, wav: Tensor) -> list[tuple[float, Verdict]]:
-        """Judge (B, S): (weight, verdict) of every discriminator; the weights of each kind sum to that of the kind."""
+        """Judge (B, S): (weight, verdict) of every discriminator, of averaged losses its share in the kind's weight."""
         return [
-            (weight / len(kind), discriminator(wav))
+            (weight / len(kind) if self.average else weight, discriminator(wav))
             for weight, kind in ((1.0, self.periods), (self.resolution_weight, self.resolutions))
             for discriminator in kind
         ]
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Hinge loss of the discriminators, a scalar: real scores are to exceed 1, the vocoder's to lie under -1.
+        """Loss of the discriminators, a scalar.
 
         Args:
             real: (B, S).
@@ -158,14 +166,14 @@ class Discriminators(nn.Module):
         """
         return sum(
             (
-                weight * (F.relu(1 - ours.score).mean() + F.relu(1 + theirs.score).mean())
+                weight * (self._as_real(ours.score) + self._as_fake(theirs.score))
                 for (weight, ours), (_, theirs) in zip(self.judge(real), self.judge(fake), strict=True)
             ),
             real.new_zeros(()),
         )
 
     def against(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses of the vocoder, two scalars: hinge loss of its scores, and distance of features from the real ones.
+        """Losses of the vocoder, two scalars: of its scores, and the distance of features from the real ones.
 
         Args:
             real: (B, S).
@@ -175,9 +183,17 @@ class Discriminators(nn.Module):
             goals = self.judge(real)
         scores, distance = real.new_zeros(()), real.new_zeros(())
         for (weight, goal), (_, verdict) in zip(goals, self.judge(fake), strict=True):
-            scores = scores + weight * F.relu(1 - verdict.score).mean()
+            scores = scores + weight * self._as_real(verdict.score)
             pairs = zip(goal.features, verdict.features, strict=True)
             distance = distance + weight * sum(
                 ((theirs - ours).abs().mean() for ours, theirs in pairs), real.new_zeros(())
             )
         return scores, distance
+
+    def _as_real(self, score: Tensor) -> Tensor:
+        """How far scores are from those that real speech is to have."""
+        return F.relu(1 - score).mean() if self.criterion == "hinge" else (1 - score).square().mean()
+
+    def _as_fake(self, score: Tensor) -> Tensor:
+        """How far scores are from those that a vocoder is to have."""
+        return F.relu(1 + score).mean() if self.criterion == "hinge" else score.square().mean()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gense.representations.mel_settings import MelSettings, Padding
 from gense.samplers.types import Noise
 from gense.vocoders.base import Vocoder, fit_length
+from gense.vocoders.context import Context
 
 _LOUDEST = math.log(100.0)  # where the magnitude is cut off; before the exponential, which could overflow
 
@@ -42,7 +43,8 @@ class ConvNeXtBlock(nn.Module):
 class Vocos(Vocoder):
     """Vocos: ConvNeXt blocks at the frame rate, then an inverse STFT of exp(m) e^{i p} with both m and p predicted.
 
-    The defaults are those of the published model for log-mel spectrograms at 24 kHz, 13.5 million parameters.
+    The defaults are those of the published model for log-mel spectrograms at 24 kHz, 13.5 million parameters. PASE
+    (arXiv 2511.13300) gives the same network a context and feeds it features of a speech model, one stream or two.
 
     Args:
         mel: the log-mel spectrogram that it takes; None: other features.
@@ -50,6 +52,9 @@ class Vocos(Vocoder):
         dim: channels of the blocks.
         hidden: channels inside the blocks.
         blocks: number of blocks.
+        streams: features that come together, (B, streams, channels, T): a linear map of each is added to the last.
+            With 1 they are (B, channels, T).
+        context: whether residual convolutions and an attention over the whole input precede the blocks.
         sample_rate: of the waveforms, Hz.
         n_fft: transform and periodic Hann window in samples.
         hop_length: samples per frame.
@@ -70,6 +75,8 @@ class Vocos(Vocoder):
         dim: int = 512,
         hidden: int = 1536,
         blocks: int = 8,
+        streams: int = 1,
+        context: bool = False,
         sample_rate: int = 24000,
         n_fft: int = 1024,
         hop_length: int = 256,
@@ -78,19 +85,25 @@ class Vocos(Vocoder):
         super().__init__()
         if padding not in get_args(Padding):
             raise ValueError(f"padding={padding!r}: expected one of {', '.join(get_args(Padding))}")
-        if min(channels, dim, hidden, blocks) < 1 or not 1 <= hop_length <= n_fft // 2 or (n_fft - hop_length) % 2:
+        sizes = {"channels": channels, "dim": dim, "hidden": hidden, "blocks": blocks, "streams": streams}
+        if min(sizes.values()) < 1 or not 1 <= hop_length <= n_fft // 2 or (n_fft - hop_length) % 2:
             raise ValueError(
-                f"channels={channels}, dim={dim}, hidden={hidden}, blocks={blocks}, n_fft={n_fft}, "
-                f"hop_length={hop_length}: need all >= 1, hop_length <= n_fft / 2, and n_fft - hop_length even"
+                f"{', '.join(f'{k}={v}' for k, v in sizes.items())}, n_fft={n_fft}, hop_length={hop_length}: "
+                "need all >= 1, hop_length <= n_fft / 2, and n_fft - hop_length even"
             )
         if mel is not None:
+            if streams > 1:
+                raise ValueError(f"streams={streams}: a mel spectrogram is one; pass mel=None for other features")
             own = {"bands": channels, "sample_rate": sample_rate, "hop_length": hop_length, "padding": padding}
             wrong = ", ".join(f"{k} {v} and {getattr(mel, k)}" for k, v in own.items() if v != getattr(mel, k))
             if wrong:
                 raise ValueError(f"the vocoder and its mel spectrogram differ: {wrong}")
         self.mel, self.sample_rate, self.n_fft, self.hop_length = mel, sample_rate, n_fft, hop_length
         self.edge = n_fft // 2 if padding == "center" else (n_fft - hop_length) // 2
+        self.channels, self.streams = channels, streams
+        self.fusion = nn.ModuleList(nn.Linear(channels, channels) for _ in range(streams - 1))
         self.embed = nn.Conv1d(channels, dim, 7, padding=3)
+        self.context = Context(dim) if context else nn.Identity()
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.blocks = nn.ModuleList(ConvNeXtBlock(dim, hidden, 1 / blocks) for _ in range(blocks))
         self.final_norm = nn.LayerNorm(dim, eps=1e-6)
@@ -104,11 +117,28 @@ class Vocos(Vocoder):
         self.register_buffer("istft_window", torch.hann_window(n_fft, periodic=True), persistent=False)
 
     def backbone(self, x: Tensor) -> Tensor:
-        """Map features (B, channels, T) to (B, dim, T)."""
-        x = self.norm(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        """Map features (B, channels, T), or (B, streams, channels, T), to (B, dim, T)."""
+        x = self.context(self.embed(self._fused(x)))
+        x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
         return self.final_norm(x.transpose(1, 2)).transpose(1, 2)
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """One stream of features, (B, channels, T).
+
+        Raises:
+            ValueError: features of another shape.
+        """
+        shape = (self.channels,) if self.streams == 1 else (self.streams, self.channels)
+        if x.shape[1:-1] != shape:
+            raise ValueError(f"features are {tuple(x.shape)}: expected (B, {', '.join(map(str, shape))}, T)")
+        if self.streams == 1:
+            return x
+        *others, last = x.unbind(dim=1)
+        for layer, other in zip(self.fusion, others, strict=True):
+            last = last + layer(other.transpose(1, 2)).transpose(1, 2)
+        return last
 
     def spectrum(self, h: Tensor) -> Tensor:
         """Map (B, dim, T) to the complex spectrum of the waveform, (B, n_fft / 2 + 1, T)."""

@@ -106,3 +106,17 @@ def test_what_a_deterministic_head_does_not_have_is_refused() -> None:
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RegressionHead(Oracle(draws(1, 1)[0]), **{"target": "stft", "condition": ["noisy_stft"], **settings})
+
+
+def test_of_several_streams_those_count_that_are_supervised() -> None:
+    clean, estimate = draws(2, 2, 3, 4, 5).real
+    estimate = estimate.clone().requires_grad_()
+    head = RegressionHead(Oracle(estimate), target="ssl", condition=["noisy_wave"], supervised=[0, 2])
+    loss = head.loss({"ssl": clean}, {"noisy_wave": clean})
+    torch.testing.assert_close(loss.total, (estimate - clean)[:, [0, 2]].square().mean())
+    loss.total.backward()
+    reached = estimate.grad.abs().sum(dim=(0, 2, 3)) > 0
+    assert reached.tolist() == [True, False, True]
+    assert loss.data is estimate
+    with pytest.raises(ValueError, match=r"supervised=\[\]: no stream counts"):
+        RegressionHead(Oracle(clean), target="ssl", condition=["noisy_wave"], supervised=[])

@@ -15,7 +15,7 @@ import torch
 from gense.metrics import asr
 from gense.metrics.asr import recogniser, transcript
 from gense.metrics.pieces import split_at_pauses
-from gense.metrics.pretrained import load_model
+from gense.pretrained import load_model
 from tests.conftest import Clip
 from tests.metrics.tiny_speech import LETTERS, noise, save_ctc, save_text, save_trunk, save_whisper
 

@@ -66,7 +66,7 @@ def test_symbols_are_those_that_the_tokenizer_would_write(ctc: str):
 
 def test_phonemes_lie_where_the_network_says(ctc: str):
     from gense.metrics.asr import model_inputs
-    from gense.metrics.pretrained import load_model
+    from gense.pretrained import load_model
 
     wav = noise(1.0)
     (inputs,) = model_inputs(wav, 16000, ctc)

@@ -12,6 +12,8 @@ import yaml
 import gense
 from gense import vocoders
 from gense.cli import main
+from gense.losses import MultiScaleMelLoss
+from gense.representations import LogMel, MelSettings, SSLFeatures
 from gense.training import VocoderModule
 from gense.training.cli import names_its_class
 from gense.types import Batch
@@ -151,8 +153,9 @@ def test_crops_get_a_peak_in_the_range_but_pauses_keep_their_level() -> None:
     made = module(peak_db=(-6.0, -1.0))
     wav = torch.randn(64, 500) * torch.logspace(-1, 0, 64)[:, None] * 0.5
     wav[0] *= 1e-3
-    peaks = made._levelled(wav).abs().amax(dim=-1)
-    assert torch.equal(made._levelled(wav)[0], wav[0])
+    gain = made._gain(wav)
+    peaks = (wav * gain).abs().amax(dim=-1)
+    assert gain[0] == 1
     assert ((peaks[1:] >= 10 ** (-6 / 20) - 1e-6) & (peaks[1:] <= 10 ** (-1 / 20) + 1e-6)).all()
     assert peaks[1:].std() > 0.05
 
@@ -175,9 +178,69 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(folder, tmp_path)
         fit(folder, tmp_path, "--model.init_args.optimizer.init_args.lr=1e30")
 
 
-def test_a_vocoder_without_a_mel_is_refused() -> None:
-    with pytest.raises(ValueError, match="takes no mel spectrogram"):
-        VocoderModule(Vocos(mel=None, **SIZES), Discriminators(**JUDGES))
+def test_a_vocoder_without_a_mel_needs_features_and_a_distance() -> None:
+    other = Vocos(mel=None, **SIZES)
+    for given in ({}, {"features": LogMel(other.mel or MelSettings())}, {"distance": MultiScaleMelLoss()}):
+        with pytest.raises(ValueError, match="takes no mel spectrogram: it needs features, and the distance"):
+            VocoderModule(other, Discriminators(**JUDGES), **given)
+    slower = LogMel(MelSettings(hop_length=300))
+    with pytest.raises(ValueError, match="differ: 24000 and 24000 Hz, a frame every 300 and 256 samples"):
+        VocoderModule(other, Discriminators(**JUDGES), features=slower, distance=MultiScaleMelLoss())
+    with pytest.raises(ValueError, match="says itself which mel spectrogram it takes"):
+        VocoderModule(Vocos(**SIZES), Discriminators(**JUDGES), features=slower)
+
+
+def test_a_vocoder_of_a_speech_model_s_layers_learns_clean_speech_from_noisy_features(clip, monkeypatch) -> None:
+    """Two streams of a tiny frozen network; the losses are those of PASE."""
+    pytest.importorskip("transformers", reason="needs gense[hub]")
+    torch.manual_seed(0)
+    config = {
+        "model_type": "wavlm", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 16, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+        "feat_extract_norm": "layer", "do_stable_layer_norm": True,
+    }  # fmt: skip
+    heard = []
+
+    class Recording(SSLFeatures):
+        def encode(self, wav):
+            heard.append(wav)
+            return super().encode(wav)
+
+    features = Recording(config, [1, 2], scaling="item")
+    vocoder = Vocos(
+        mel=None, channels=16, streams=2, context=True, dim=32, hidden=32, blocks=1, sample_rate=16000, n_fft=1280,
+        hop_length=320, padding="same",
+    )  # fmt: skip
+    judges = Discriminators(**JUDGES, criterion="squares", average=False, resolution_weight=1.0)
+    made = VocoderModule(
+        vocoder, judges, lambda p: torch.optim.AdamW(p, lr=2e-3), features=features, hears="noisy",
+        distance=MultiScaleMelLoss(), mel_weight=15.0, score_weight=2.0, peak_db=(-1.0, -1.0),
+    )  # fmt: skip
+    logged: dict[str, list[float]] = {}
+    made.log = lambda name, value, **kwargs: logged.setdefault(name, []).append(float(torch.as_tensor(value).detach()))
+    sides = [made.optimizer(list(part.parameters())) for part in (made.vocoder, made.discriminators)]
+    for name, value in (
+        ("optimizers", lambda: sides), ("lr_schedulers", list), ("manual_backward", lambda loss: loss.backward()),
+        ("toggle_optimizer", lambda side: judges.requires_grad_(False)),
+        ("untoggle_optimizer", lambda side: judges.requires_grad_(True)),
+    ):  # fmt: skip
+        monkeypatch.setattr(made, name, value)
+    clean, noisy = (torch.from_numpy(wav[16000:19300].copy())[None] for wav in (clip.clean, clip.noisy))
+    before = {name: p.detach().clone() for name, p in made.named_parameters()}
+    for _ in range(12):
+        made.training_step(Batch(clean, noisy), 0)
+    assert sum(logged["loss/mel"][-3:]) < 0.9 * sum(logged["loss/mel"][:3])
+    assert heard[0].shape[-1] == 3200
+    expected = noisy * (10 ** (-1 / 20) / torch.maximum(clean.abs().amax(), noisy.abs().amax()))
+    torch.testing.assert_close(heard[0], expected[:, :3200])
+    for name, parameter in made.named_parameters():
+        # The bias of the keys moves all weights of an attention alike
+        still = name.startswith("features.") or name == "vocoder.context.2.key.bias"
+        assert still or not torch.equal(parameter, before[name]), name
+        assert not name.startswith("features.") or torch.equal(parameter, before[name]), name
+    with torch.no_grad():
+        made.validation_step((clean[0], noisy[0]), 0)
+    assert logged["val/mel"][0] > 0
 
 
 def test_a_misspelt_key_is_refused_with_its_path(folder, capsys) -> None:

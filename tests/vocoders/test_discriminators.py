@@ -104,3 +104,17 @@ def test_discriminators_learn_to_tell_real_from_fake() -> None:
 def test_nobody_to_judge_is_refused() -> None:
     with pytest.raises(ValueError, match="need one entry each at least"):
         Discriminators(periods=())
+
+
+def test_squared_losses_and_their_sum_by_hand() -> None:
+    judges = Discriminators(**SMALL, resolution_weight=1.0, criterion="squares", average=False)
+    judges.periods = nn.ModuleList([Fixed(), Fixed()])
+    judges.resolutions = nn.ModuleList([Fixed()])
+    level = lambda value: torch.full((2, 10), value)  # noqa: E731
+    torch.testing.assert_close(judges(level(0.5), level(0.25)), torch.tensor(3 * (0.5**2 + 0.25**2)))
+    assert judges(level(1.0), level(0.0)) == 0
+    scores, distance = judges.against(level(0.5), level(0.25))
+    torch.testing.assert_close(scores, torch.tensor(3 * 0.75**2))
+    torch.testing.assert_close(distance, torch.tensor(3 * (0.25 + 0.5)))
+    with pytest.raises(ValueError, match="criterion='square': expected 'hinge' or 'squares'"):
+        Discriminators(**SMALL, criterion="square")

@@ -120,7 +120,8 @@ def test_code_in_the_weights_is_refused(folder) -> None:
 
 
 def test_what_is_no_vocoder_is_refused(tmp_path, monkeypatch) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no vocoder\.yaml, config\.yaml or config\.json in this folder"):
+    said = r"no vocoder\.yaml, config\.yaml, config\.json or Vocoder_Dual\.tar in this folder"
+    with pytest.raises(FileNotFoundError, match=said):
         vocoders.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="neither a bundled vocoder nor a hub repository"):
         vocoders.load("vocoz")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,36 @@ def load_part(auto: str, name: str, revision: str | None = None) -> Any:
         return _loaded(auto, name, revision)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{name}: its {auto.removeprefix('Auto')} cannot be made: {_first_sentence(error)}") from error
+
+
+def make_config(fields: Mapping[str, Any], usual: Mapping[str, Any] | None = None) -> Any:
+    """A configuration object from its fields.
+
+    Args:
+        fields: `model_type`, such as "wavlm", and fields of that type; the others have their values of transformers.
+        usual: values of fields that are left out, as far as the type has them.
+
+    Raises:
+        ImportError: transformers is not installed.
+        ValueError: no such type, an unknown field, or a value that does not fit.
+    """
+    given = dict(fields)
+    kind = given.pop("model_type", None)
+    if not isinstance(kind, str):
+        raise ValueError(f"model_type={kind!r}: expected a type of transformers, such as 'wavlm'")
+    factory = transformers_class("AutoConfig")
+    try:
+        known = factory.for_model(kind).to_dict()
+    except ValueError as error:
+        raise ValueError(f"model_type={kind!r}: the installed transformers has no such type") from error
+    if unknown := [name for name in given if name not in known]:
+        near = get_close_matches(unknown[0], known, 1)
+        raise ValueError(f"{kind} has no field {unknown[0]!r}{f'; nearest: {near[0]!r}' if near else ''}")
+    values = {name: value for name, value in (usual or {}).items() if name in known} | given
+    try:
+        return factory.for_model(kind, **values)
+    except Exception as error:  # the configuration classes have several of their own
+        raise ValueError(f"{kind} cannot have these values: {_first_sentence(error)}") from error
 
 
 @lru_cache(maxsize=8)
