@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from gense.evaluation.printed import comparison_table, recognition_table, scores_table
+from gense.evaluation.printed import comparison_table, prism_table, recognition_table, scores_table
 from gense.evaluation.scoring import evaluate, missing_needs
 from gense.metrics.registry import DEFAULT, METRICS, chosen_metrics
 from gense.metrics.with_models import WITH_MODEL
@@ -24,7 +24,8 @@ def evaluate_parser() -> ArgumentParser:
     add("enhanced", metavar="ENHANCED", help="folder (searched recursively) or file; matched by name without suffix")
     add("--clean", type=str | None, metavar="DIR", help="clean references, sample-aligned")
     add("--noisy", type=str | None, metavar="DIR", help="what was enhanced; scored as well")
-    add("--against", type=str | None, metavar="DIR", help="another system's results: paired test for every metric")
+    add("--against", type=str | None, metavar="DIR", help="another system's results: paired test for every metric; and "
+        "PRISM, with --metrics pesq stoi si_sdr dnsmos dnsmos_p808")
     models = ", ".join(f"{name}:MODEL" for name in WITH_MODEL)
     add(
         "--metrics", nargs="+", type=str, metavar="M",
@@ -91,6 +92,12 @@ def _score(settings: Namespace, metrics: list[str] | None, write_report: Callabl
     for name, other in others.items():
         print(f"\nPaired test of {settings.enhanced} against {name}, each metric for itself:")
         print(comparison_table(evaluation, other))
+    named = {settings.enhanced: evaluation.means(), **{name: other.means() for name, other in others.items()}}
+    if before := evaluation.means(noisy=True):
+        named = {"noisy input": before, **named}
+    systems = {name: {column: mean.mean for column, mean in means.items()} for name, means in named.items()}
+    if others and (table := prism_table(systems)):
+        print(f"\nPRISM without NISQA, relative to these systems alone:\n{table}")
     if settings.report is not None and evaluation.files:
         print(f"\nreport: {write_report(settings.report, evaluation, title=settings.enhanced, others=others)}")
     tables = {settings.enhanced: evaluation, **others}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gense.evaluation.recognised import GIVEN, FileErrors, Recognition
 from gense.evaluation.result import Evaluation
 from gense.evaluation.statistics import SIGNIFICANT, Interval, compare
+from gense.metrics.prism import WITHOUT_NISQA, prism
 
 
 def number(value: float, *, signed: bool = False) -> str:
@@ -52,6 +53,18 @@ def scores_table(evaluation: Evaluation) -> str:
 def label(evaluation: Evaluation, column: str) -> str:
     """A column's name, with a mark where less is better."""
     return f"{column} (less is better)" if column in evaluation.lower_is_better else column
+
+
+def prism_table(systems: Mapping[str, Mapping[str, float]]) -> str:
+    """PRISM of systems by their mean scores; an empty text where they lack what it is made of, or share a score."""
+    needed = [column for category in WITHOUT_NISQA for group in category for column in group]
+    if any(not math.isfinite(means.get(column, math.nan)) for means in systems.values() for column in needed):
+        return ""
+    try:
+        ranks = prism(systems, categories=WITHOUT_NISQA)
+    except ValueError:
+        return ""
+    return columns_of([["SYSTEM", "PRISM"], *([name, number(rank)] for name, rank in ranks.items())])
 
 
 def comparison_table(evaluation: Evaluation, other: Evaluation) -> str:

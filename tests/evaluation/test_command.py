@@ -175,3 +175,15 @@ def test_files_that_say_something_else_are_flagged_with_the_seconds(here: Path, 
         rows = list(csv.DictReader(file))
     assert {row["file"] for row in rows} == {"wrong"}
     assert all(1.8 < float(row["start"]) < float(row["end"]) < 2.7 for row in rows)
+
+
+def test_systems_are_ranked_by_prism_where_its_scores_are_there() -> None:
+    from gense.evaluation.printed import prism_table
+
+    columns = ("pesq", "stoi", "si_sdr", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808")
+    worst, middle, best = (dict.fromkeys(columns, value) for value in (1.0, 2.0, 3.0))
+    lines = prism_table({"noisy input": worst, "a": best, "b": middle}).splitlines()
+    assert lines[0].split() == ["SYSTEM", "PRISM"]
+    assert [line.split()[-1] for line in lines[1:]] == ["0.000", "1.000", "0.500"]
+    assert prism_table({"a": best, "b": {**middle, "pesq": float("nan")}}) == ""
+    assert prism_table({"a": best, "b": {**middle, "pesq": 3.0}}) == ""
