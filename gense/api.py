@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from gense import audio as audio_io
@@ -19,9 +18,11 @@ from gense.check import Checks, Flag
 from gense.check import check as check_output
 from gense.checkpoints import registry
 from gense.checkpoints.load import cached, load_enhancer
-from gense.choices import checked_dtype, checked_rate, checked_samples, checked_sampling, checked_seed
+from gense.choices import checked_device, checked_dtype, checked_rate, checked_samples, checked_sampling, checked_seed
 from gense.enhancer import Enhancer
 from gense.ensemble import Enhanced
+from gense.opening import AudioFile
+from gense.recordings import enhance_recording
 from gense.signals import Signal
 from gense.types import Sampling
 
@@ -57,7 +58,7 @@ def load(
         OSError: weights that could not be fetched; says from where and where to put them by hand.
     """
     autocast = checked_dtype(dtype)
-    enhancer = load_enhancer(source, trust=trust).to(_device(device))
+    enhancer = load_enhancer(source, trust=trust).to(checked_device(device))
     enhancer.autocast = autocast
     if compile:
         for module in enhancer.modules():
@@ -96,7 +97,8 @@ def enhance(
 
     Channels and items are enhanced one by one with the same noise, so a stereo image holds, unless the method brings
     each channel to a level of its own (`output_level`, which the published FlowSE has). Long inputs are cut into
-    overlapping chunks, and memory does not grow with their length beyond the samples themselves. The result is
+    overlapping chunks, and memory does not grow with their length beyond the samples themselves; a file is read and
+    written as a stream, and not even these are held, unless for `samples` or `check`. The result is
     limited to the band of the method (8 kHz for a method at 16 kHz), whatever the input's rate.
 
     Args:
@@ -138,19 +140,21 @@ def enhance(
     enhancer = _ready(method, device)
     sampling = checked_sampling(enhancer, steps, sampler, schedule, options)
     seeds = checked_samples(samples, seed, enhancer)
-    result, drawn, rate = _run(given, enhancer, sampling, seeds, text)
     back: Any = given.target if isinstance(audio, Path) else str(given.target)
+    if _streamed(given, enhancer, sampling, seeds, text, checks):
+        return back
+    signal, result, drawn, rate = _run(given, enhancer, sampling, seeds, text)
     if given.source is None:
-        back = given.signal.back(result)
-    flags = check_output(result, given.signal.channels, rate, checks) if checks else None
+        back = signal.back(result)
+    flags = check_output(result, signal.channels, rate, checks) if checks else None
     if len(seeds) == 1:
         return Enhanced(back, flags=flags) if checks else back
     spread = ensemble.spread(drawn, rate)
     if given.source is not None:
         return Enhanced(back, drawn, spread, flags)
-    leading = given.signal.original.shape[:-1]
+    leading = signal.original.shape[:-1]
     spread = replace(spread, db=spread.db.reshape(*leading, *spread.db.shape[-2:]))
-    return Enhanced(back, given.signal.stacked(drawn), spread, flags)
+    return Enhanced(back, signal.stacked(drawn), spread, flags)
 
 
 def enhance_file(
@@ -160,8 +164,10 @@ def enhance_file(
     """Enhance one file with a loaded enhancer and a checked sampling; raises what `enhance` raises. Returns flags."""
     checks = _checks(check)
     given = _take(source, target, None)
-    result, _, rate = _run(given, enhancer, sampling, [seed], text)
-    return check_output(result, given.signal.channels, rate, checks) if checks else []
+    if _streamed(given, enhancer, sampling, [seed], text, checks):
+        return []
+    signal, result, _, rate = _run(given, enhancer, sampling, [seed], text)
+    return check_output(result, signal.channels, rate, checks) if checks else []
 
 
 def _checks(check: bool | Checks) -> Checks | None:
@@ -172,9 +178,10 @@ def _checks(check: bool | Checks) -> Checks | None:
 
 @dataclass(frozen=True)
 class _Given:
-    """Audio as it came in: samples, rate in Hz (None: the method's own), the file it came from, the file to write."""
+    """Audio as it came in: samples (None: of a file, not yet read), rate in Hz (None: the method's own), the file it
+    came from, the file to write."""
 
-    signal: Signal
+    signal: Signal | None
     rate: int | None
     source: Path | None
     target: Path | None
@@ -193,46 +200,56 @@ def _take(audio: Any, output: str | os.PathLike[str] | None, sample_rate: int | 
         raise ValueError(f"output {target} is the input itself: give another name")
     if sample_rate is not None:
         raise ValueError(f"sample_rate={sample_rate}: files know their rate; leave it out")
-    wav, rate = audio_io.read(source)
-    return _Given(Signal.of(wav.T, str(source)), rate, source, target)
+    with AudioFile(source) as file:  # what is no audio is told before a model is loaded
+        return _Given(None, file.rate, source, target)
+
+
+def _streamed(
+    given: _Given,
+    enhancer: Enhancer,
+    sampling: Sampling | None,
+    seeds: Sequence[int],
+    text: str | None,
+    checks: Checks | None,
+) -> bool:
+    """Enhance a file into a file without ever holding the whole; False, and nothing done, where the whole is needed:
+    for several samples, for a check, and by methods that take recordings whole."""
+    if given.source is None or given.target is None or len(seeds) > 1 or checks or enhancer.chunking is None:
+        return False
+    enhance_recording(
+        given.source, given.target, enhancer, enhancer.chunking, sampling=sampling, seed=seeds[0], text=text
+    )
+    return True
 
 
 def _run(
     given: _Given, enhancer: Enhancer, sampling: Sampling | None, seeds: Sequence[int], text: str | None
-) -> tuple[np.ndarray, np.ndarray, int]:
+) -> tuple[Signal, np.ndarray, np.ndarray, int]:
     """Enhance (N, S), and write it if there is a target, which is tried first.
 
     Returns:
-        The result (N, S), the samples behind it (K, N, S), and their rate in Hz.
+        The audio, the result (N, S), the samples behind it (K, N, S), and their rate in Hz.
     """
     enhancer.transcripts(text, 1)
     rate = checked_rate(enhancer.sample_rate if given.rate is None else given.rate)
-    channels = given.signal.channels
+    signal = given.signal
+    if signal is None:
+        assert given.source is not None
+        signal = Signal.of(audio_io.read(given.source)[0].T, str(given.source))
+    channels = signal.channels
     if given.target is not None:
         audio_io.check_writable(given.target, rate, len(channels), like=given.source)
     drawn = ensemble.draw(enhancer, channels, rate, sampling=sampling, seeds=seeds, text=text)
     result = drawn[0] if len(drawn) == 1 else ensemble.mean(drawn)
     if given.target is not None:
         audio_io.write(given.target, result.T, rate, like=given.source)
-    return result, drawn, rate
+    return signal, result, drawn, rate
 
 
 def _ready(method: str | os.PathLike[str] | Enhancer, device: str | None) -> Enhancer:
     if isinstance(method, Enhancer):
-        return method if device is None else method.to(_device(device))
+        return method if device is None else method.to(checked_device(device))
     return load(method, device=device)
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"device={name!r} cannot be used: {reason}") from error
-    return device
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from gense.limits import Limits
+from gense.opening import AudioFile, reason
 
 _BLOCK = 1 << 20
 
@@ -41,21 +44,25 @@ class Level:
 
     def scale(self, wav: Tensor, *, training: bool = False) -> Tensor:
         """Return what to divide each item of (B, S) by, (B, 1), at least the smallest normal float; 1 for silence."""
-        if self.kind == "none":
-            return wav.new_ones(wav.shape[0], 1)
-        if self.kind == "peak":
-            low, high = torch.aminmax(wav, dim=-1, keepdim=True)
-            scale = torch.maximum(-low, high)
-        else:
-            # In double precision, as an hour of squares overflows float32's 24 bits of significand, and in blocks, as a
-            # copy of that hour in double precision would be the largest thing in memory
-            blocks = wav.split(_BLOCK, dim=-1)
-            squares = sum((b.double().square().sum(dim=-1, keepdim=True) for b in blocks), torch.zeros(()).to(wav))
-            scale = ((squares / wav.shape[-1]).sqrt() / 10 ** (self.target_db / 20)).to(wav.dtype)
-        if training and self.jitter_db:
+        low, high = torch.aminmax(wav, dim=-1, keepdim=True)
+        # In double precision, as an hour of squares overflows float32's 24 bits of significand, and in blocks, as a
+        # copy of that hour in double precision would be the largest thing in memory
+        blocks = wav.split(_BLOCK, dim=-1) if self.kind == "rms" else ()
+        squares = sum((b.double().square().sum(dim=-1, keepdim=True) for b in blocks), torch.zeros(()).to(wav))
+        scale = self.of(torch.maximum(-low, high), squares / wav.shape[-1])
+        if training and self.jitter_db and self.kind != "none":
             decibels = (2 * torch.rand_like(scale) - 1) * self.jitter_db
             scale = scale * 10 ** (decibels / 20)
         return torch.where(scale > torch.finfo(wav.dtype).tiny, scale, torch.ones_like(scale))
+
+    def of(self, peak: Tensor, mean_square: Tensor) -> Tensor:
+        """What to divide by whose largest absolute sample and mean square are known; in the peak's shape and type."""
+        if self.kind == "none":
+            return torch.ones_like(peak)
+        scale = peak
+        if self.kind == "rms":
+            scale = (mean_square.sqrt() / 10 ** (self.target_db / 20)).to(peak.dtype)
+        return torch.where(scale > torch.finfo(peak.dtype).tiny, scale, torch.ones_like(scale))
 
 
 def resample(wav: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
@@ -67,50 +74,45 @@ def resample(wav: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
     return soxr.resample(wav, rate_in, rate_out, quality="VHQ")
 
 
-# How libsndfile's log tells of a file that holds less than its header says: "data : 96000 (should be 47978)"
-_SHORT = re.compile(r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be \d+\)$", re.MULTILINE)
-_OGG_END_MISSING = ("Last page lacks an end-of-stream bit", "Junk after the last page")
-# Programs that write to a pipe cannot know the length and put a number near 2^31 or 2^32 there
-_UNKNOWN_LENGTH = 2**31 - 2**16
+def read(
+    source: str | os.PathLike[str] | BinaryIO, *, name: str | None = None, limits: Limits | None = None
+) -> tuple[np.ndarray, int]:
+    """Read audio as float32 (S, C), full scale 1, and its rate in Hz.
 
-
-def read(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
-    """Read an audio file as float32 (S, C), full scale 1, and its rate in Hz.
+    Args:
+        source: a path, or a binary file object that can seek (`io.BytesIO` around bytes), which is read from its
+            beginning, whatever its position, and stays open.
+        name: what messages call it; None takes the path, or "audio" for a file object.
+        limits: what the file may announce; None takes those of the environment, see `Limits`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty, no audio, cut off, or holds no samples.
+        TypeError: a file object in text mode.
+        ValueError: it is empty, no audio, cut off, beyond the limits, or holds no samples.
     """
-    import soundfile
-
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give audio files, or use the command line, which walks folders")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            announced, rate, log = file.frames, file.samplerate, file.extra_info
-            wav = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: headerless .raw
-        raise ValueError(
-            f"{path}: cannot be read as audio ({_reason(error)}); is it cut off, or another kind of file?"
-        ) from error
-    short = any(int(length) < _UNKNOWN_LENGTH for length in _SHORT.findall(log))
-    if len(wav) < announced or short or any(sign in log for sign in _OGG_END_MISSING):
-        raise ValueError(
-            f"{path}: cut off, its end is missing after {len(wav) / rate:.2f} s; get a whole copy, or save what is "
-            "there as a new file"
-        )
-    if len(wav) == 0:
-        raise ValueError(f"{path}: the file holds no samples")
-    return wav, rate
+    with AudioFile(source, name=name, limits=limits) as file:
+        file.limits.check_memory(file.name, frames=file.frames or 0, channels=file.channels)
+        wav = np.empty((0, file.channels), dtype=np.float32)
+        filled = 0
+        for block in file.blocks():
+            end = filled + len(block)
+            file.limits.check_memory(file.name, frames=end, channels=file.channels)
+            if end > len(wav):
+                # Memory follows what has been decoded, never what is announced; an eighth more at a time, so that the
+                # copying that some systems do on growth stays in proportion
+                wav.resize((max(end, len(wav) + len(wav) // 8), file.channels), refcheck=False)
+            wav[filled:end] = block
+            filled = end
+        wav.resize((filled, file.channels), refcheck=False)
+    return wav, file.rate
 
 
 def check_writable(
-    path: str | os.PathLike[str], sample_rate: int, channels: int, *, like: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    channels: int,
+    *,
+    like: str | os.PathLike[str] | BinaryIO | None = None,
 ) -> None:
     """Find out before any work whether `write` will do, by writing a few samples to a temporary file.
 
@@ -118,15 +120,16 @@ def check_writable(
         ValueError: unknown suffix, or a rate or channel count that the format does not take.
         OSError: the folder is missing or cannot be written, or the name is that of a folder.
     """
-    path = Path(path)
-    try:
-        _write_temporary(path, np.zeros((64, channels), dtype=np.float32), sample_rate, like)
-    finally:
-        _discard(path)
+    with writing(path, sample_rate, channels, like=like, keep=False) as put:
+        put(np.zeros((64, channels), dtype=np.float32))
 
 
 def write(
-    path: str | os.PathLike[str], wav: np.ndarray, sample_rate: int, *, like: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    wav: np.ndarray,
+    sample_rate: int,
+    *,
+    like: str | os.PathLike[str] | BinaryIO | None = None,
 ) -> Path:
     """Write float (S, C) or (S,) as an audio file, whole or not at all; integer formats clip at full scale.
 
@@ -134,58 +137,114 @@ def write(
         path: the suffix names the format.
         wav: full scale 1.
         sample_rate: Hz.
-        like: an audio file whose sample format is kept where the new file's format has it.
+        like: an audio file, as `read` takes it, whose sample format is kept where the new file's format has it.
 
     Raises:
         ValueError: unknown suffix, or a rate or channel count that the format does not take.
         OSError: the folder is missing or cannot be written, or the name is that of a folder.
     """
-    path = Path(path)
-    try:
-        _write_temporary(path, wav, sample_rate, like)
-        _temporary(path).replace(path)
-    finally:
-        _discard(path)
-    return path
+    with writing(path, sample_rate, wav.shape[1] if wav.ndim == 2 else 1, like=like) as put:
+        put(wav)
+    return Path(path)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+@contextlib.contextmanager
+def writing(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    channels: int,
+    *,
+    like: str | os.PathLike[str] | BinaryIO | None = None,
+    keep: bool = True,
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write an audio file block by block: it appears under its name when the `with` ends without an error.
 
+    Args:
+        path: the suffix names the format.
+        sample_rate: Hz.
+        channels: how many.
+        like: an audio file, as `read` takes it, whose sample format is kept where the new file's format has it.
+        keep: False leaves no file.
 
-def _discard(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        _temporary(path).unlink()
+    Yields:
+        A function that writes the next float (S, C), or (S,) of one channel; integer formats clip at full scale.
 
-
-def _write_temporary(path: Path, wav: np.ndarray, sample_rate: int, like: str | os.PathLike[str] | None) -> None:
-    """Write what is to become `path` under its temporary name."""
+    Raises:
+        ValueError: unknown suffix, or a rate or channel count that the format does not take.
+        OSError: the folder is missing or cannot be written, the name is that of a folder, or the disk is full.
+    """
     import soundfile
 
-    kind = path.suffix[1:].upper()
+    path = Path(path)
+    kind, subtype = _format(path, like)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    about = f"{path}: cannot be written as {kind} {subtype} at {sample_rate} Hz with {channels} channels"
+    with contextlib.ExitStack() as stack:
+        stack.callback(temporary.unlink, missing_ok=True)
+        with _told(path, about):
+            file = soundfile.SoundFile(str(temporary), "w", sample_rate, channels, subtype, format=kind)
+        stack.callback(file.close)
+
+        def put(block: np.ndarray) -> None:
+            with _told(path, about):
+                file.write(block)
+
+        yield put
+        with _told(path, about):
+            file.close()
+        if keep:
+            temporary.replace(path)
+
+
+def format_of(
+    path: str | os.PathLike[str], like: str | os.PathLike[str] | BinaryIO | None = None
+) -> tuple[str, str]:
+    """The format and sample format, as libsndfile calls them ("WAV", "PCM_16"), of a file of this name.
+
+    Args:
+        path: the suffix names the format; nothing need be there.
+        like: an audio file, as `read` takes it, whose sample format is kept where the new file's format has it.
+
+    Raises:
+        ValueError: unknown suffix, or `like` is no audio.
+    """
+    import soundfile
+
+    suffix = Path(path).suffix
+    kind = suffix[1:].upper()
     kind = {"AIF": "AIFF", "OPUS": "OGG"}.get(kind, kind)
     if kind not in soundfile.available_formats() or kind == "RAW":
-        raise ValueError(f"{path}: unknown audio format {path.suffix!r}; use .wav, .flac, .ogg or .mp3")
+        raise ValueError(f"{path}: unknown audio format {suffix!r}; use .wav, .flac, .ogg or .mp3")
+    subtype = "OPUS" if suffix.lower() == ".opus" else soundfile.default_subtype(kind)
+    if like is not None:
+        with AudioFile(like) as given:
+            # libsndfile says that WAV takes the samples of MP3, and then cannot write them
+            kept = soundfile.check_format(kind, given.subtype) and (kind == "MP3") == given.subtype.startswith("MPEG")
+            subtype = given.subtype if kept else subtype
+    return kind, subtype
+
+
+def _format(path: Path, like: str | os.PathLike[str] | BinaryIO | None) -> tuple[str, str]:
+    """The format and sample format of a file that can be written here."""
+    kind, subtype = format_of(path, like)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder to write {path.name} into")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"{path}: the folder cannot be written")
-    subtype = "OPUS" if path.suffix.lower() == ".opus" else soundfile.default_subtype(kind)
-    if like is not None:
-        given = soundfile.info(str(like)).subtype
-        subtype = given if soundfile.check_format(kind, given) else subtype
+    return kind, subtype
+
+
+@contextlib.contextmanager
+def _told(path: Path, about: str) -> Iterator[None]:
+    """Say in gense's words why a file cannot be written."""
+    import soundfile
+
     try:
-        soundfile.write(str(_temporary(path)), wav, sample_rate, subtype=subtype, format=kind)
-    except (soundfile.LibsndfileError, ValueError) as error:
-        channels = wav.shape[1] if wav.ndim == 2 else 1
-        raise ValueError(
-            f"{path}: cannot be written as {kind} {subtype} at {sample_rate} Hz with {channels} channels "
-            f"({_reason(error)}); use .wav"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """libsndfile's words without its prefix and the file's name."""
-    return getattr(error, "error_string", str(error)).strip().removeprefix("Error : ").rstrip(".")
+        yield
+    except (soundfile.LibsndfileError, ValueError, AssertionError) as error:
+        # Code 2 stands for an error of the system; the assertion is soundfile's, where less was written than it gave
+        if isinstance(error, AssertionError) or getattr(error, "code", 0) == 2:
+            raise OSError(f"{path}: cannot be written to its end; is the disk full?") from error
+        raise ValueError(f"{about} ({reason(error)}); use .wav") from error

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gense.enhancer import Enhancer
 from gense.heads.resolve import changed
+from gense.limits import Limits
 from gense.types import Sampling
 
 
@@ -33,9 +34,24 @@ def checked_samples(samples: int, seed: int, enhancer: Enhancer) -> list[int]:
 
 def checked_rate(rate: int) -> int:
     """Return the sampling rate in Hz, or raise ValueError."""
-    if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool) or not 1000 <= rate <= 768000:
-        raise ValueError(f"sample_rate={rate!r}: expected whole Hz between 1000 and 768000")
+    limits = Limits.from_environment()
+    low, high = limits.min_rate, limits.max_rate
+    if not isinstance(rate, (int, np.integer)) or isinstance(rate, bool) or not low <= rate <= high:
+        raise ValueError(f"sample_rate={rate!r}: expected whole Hz between {low} and {high}")
     return int(rate)
+
+
+def checked_device(name: str | None) -> torch.device:
+    """The device of a name, None for CUDA where there is one; raises ValueError for one that cannot be used."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ValueError(f"device={name!r} cannot be used: {reason}") from error
+    return device
 
 
 def checked_dtype(name: str) -> torch.dtype | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,7 @@ class Chunking:
     Args:
         seconds: length of a chunk.
         overlap: seconds that neighbouring chunks share and over which they are cross-faded, under half a chunk.
-        batch: chunks that go through the network at once.
+        batch: chunks that go through the network at once; on a CPU they go one by one, see `core.enhance_pieces`.
 
     Raises:
         ValueError: a value is out of its range.
@@ -33,10 +32,17 @@ class Chunking:
                 "need seconds > 0, 0 < overlap < seconds / 2, batch >= 1"
             )
 
+    def length(self, sample_rate: int, hop_length: int) -> int:
+        """Samples of a chunk: whole frames."""
+        return max(2, round(self.seconds * sample_rate / hop_length)) * hop_length
+
+    def shared(self, sample_rate: int, hop_length: int) -> int:
+        """Samples of a cross-fade: whole frames."""
+        return max(1, round(self.overlap * sample_rate / hop_length)) * hop_length
+
     def plan(self, samples: int, sample_rate: int, hop_length: int) -> Plan:
         """Cut `samples` at whole frames."""
-        length = max(2, round(self.seconds * sample_rate / hop_length)) * hop_length
-        overlap = max(1, round(self.overlap * sample_rate / hop_length)) * hop_length
+        length, overlap = self.length(sample_rate, hop_length), self.shared(sample_rate, hop_length)
         if samples <= length:
             return Plan(samples, samples, 0, (0,))
         starts = list(range(0, samples - length, length - overlap))
@@ -75,26 +81,26 @@ class Plan:
         piece = wav[start : start + self.length]
         return torch.nn.functional.pad(piece, (0, self.length - piece.shape[-1]))
 
-    def weight(self, index: int) -> Tensor:
-        """Cross-fade weights of a chunk, float32 (length,); over all chunks they sum to 1 at every sample."""
+    def weight(self, index: int, *, late: bool = False) -> Tensor:
+        """Cross-fade weights of a chunk, float32 (length,); over all chunks they sum to 1 at every sample.
+
+        Args:
+            index: of the chunk.
+            late: fade it in at the very end of what it shares with the one before, as a stream must, which has given
+                away what lies in front of that; instead of in the middle.
+        """
         weight = torch.ones(self.length)
         start = self.starts[index]
         if index > 0:
             shared = self.starts[index - 1] + self.length - start
-            weight[:shared] = _ramp(shared, self.overlap)
+            weight[:shared] = _ramp(shared, self.overlap, late)
         if index + 1 < len(self.starts):
             shared = start + self.length - self.starts[index + 1]
             weight[self.length - shared :] -= _ramp(shared, self.overlap)
         return weight
 
-    def groups(self, items: int, batch: int) -> Iterator[list[tuple[int, int]]]:
-        """Yield lists of at most `batch` (item, chunk index) pairs, item after item."""
-        jobs = [(item, index) for item in range(items) for index in range(len(self.starts))]
-        for first in range(0, len(jobs), batch):
-            yield jobs[first : first + batch]
 
-
-def _ramp(shared: int, overlap: int) -> Tensor:
-    """Rise from 0 to 1 over the middle `overlap` of `shared` samples, so that chunk edges count least."""
-    edge = (shared - overlap) / 2
+def _ramp(shared: int, overlap: int, late: bool = False) -> Tensor:
+    """Rise from 0 to 1 over the middle `overlap` of `shared` samples, so that chunk edges count least; or the last."""
+    edge = shared - overlap if late else (shared - overlap) / 2
     return ((torch.arange(shared) + 0.5 - edge) / overlap).clamp(0.0, 1.0)

@@ -6,21 +6,18 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from gense import samplers
 from gense.audio import Level
-from gense.chunking import Chunking, Plan
+from gense.chunking import Chunking
+from gense.core import TEXT, enhance_items
 from gense.heads.base import Head
 from gense.losses import WaveLoss
 from gense.representations.base import Representation
 from gense.samplers.types import Noise, Step
-from gense.text import PADDING, Tokenizer, excerpt
+from gense.streaming import Stream, open_stream
+from gense.text import Tokenizer
 from gense.types import Batch, Condition, Loss, Sampling
 from gense.vocoders.base import Vocoder
-
-TEXT = "text"
-"""The condition that is made from transcripts."""
 
 
 class Enhancer(nn.Module):
@@ -157,7 +154,7 @@ class Enhancer(nn.Module):
         if loss.data is None:
             raise ValueError(f"{type(self.head).__name__} gives no estimate of the data, on which wave_losses work")
         total, parts = loss.total, dict(loss.parts)
-        estimate = self._decode(loss.data, clean.shape[-1])
+        estimate = self.decode(loss.data, clean.shape[-1])
         for wave_loss in self.wave_losses:
             value = wave_loss(estimate, clean)
             total = total + wave_loss.weight * value
@@ -180,7 +177,8 @@ class Enhancer(nn.Module):
 
         The level is taken over each whole item, then items longer than one chunk are cut and cross-faded. Every item
         draws the same noise, keyed to the absolute frame, so a result depends neither on the batch nor on the cuts
-        beyond what the network itself sees of its context. Silent items stay silent.
+        beyond what the network itself sees of its context. Silent items stay silent. On a CPU, chunks go one by one, so
+        that not a bit depends on the batch.
 
         The transcript of an item that is cut is cut, too: each chunk gets the words that would be spoken in it at an
         even pace, those of an overlap and at the borders on both sides. Where the pace is uneven, cut the recording at
@@ -193,7 +191,7 @@ class Enhancer(nn.Module):
             seed: of the noise, >= 0.
             noise: replaces the seeded noise; drawn chunk batch after chunk batch.
             callback: called once a sampling step.
-            progress: called with (chunks done, chunks in all) after each batch of chunks.
+            progress: called with (chunks done, chunks in all) after each chunk.
 
         Returns:
             (B, ceil(S * output_rate / sample_rate)) on the input's device.
@@ -207,67 +205,96 @@ class Enhancer(nn.Module):
         if not wav.is_floating_point():
             raise TypeError(f"wav is {wav.dtype}: expected a float tensor with full scale 1")
         source = wav.float()
-        low, high = torch.aminmax(source, dim=-1)  # no temporary as large as an hour of samples
-        peak = torch.maximum(-low, high)
-        if not torch.isfinite(peak).all():
-            raise ValueError("wav holds NaN or infinite samples")
+        self._check(source, sampling, "wav")
+        outs = enhance_items(
+            self, list(source), [seed] * len(source), texts=self.transcripts(text, len(source)), sampling=sampling,
+            noise=noise, callback=callback, progress=progress,
+        )
+        return (outs[0][None] if len(outs) == 1 else torch.stack(outs)).to(wav.dtype)
+
+    @torch.inference_mode()
+    def enhance_many(
+        self,
+        wavs: Sequence[Tensor],
+        *,
+        text: str | Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        seed: int | Sequence[int] = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Tensor]:
+        """Enhance waveforms of different lengths, filling the network's batches across them.
+
+        Each result is that of `enhance` on its item alone with its seed: on a CPU bit for bit; on other devices, where
+        pieces of several items share a batch, within the rounding of sums.
+
+        Args:
+            wavs: (S_i,) each, finite, at `sample_rate`; any device, computed on the module's.
+            seed: of the noise, >= 0; one for all, or one an item.
+            text: what is said, one transcript an item or one for all.
+            sampling: overrides the head's own sampling.
+            progress: called with (chunks done, chunks in all).
+
+        Returns:
+            (ceil(S_i * output_rate / sample_rate),) of each item on its device.
+
+        Raises:
+            ValueError: an item of another shape, without samples, or with samples that are not finite (it is named);
+                another number of seeds, or text that does not fit.
+            TypeError: an item that is no float tensor.
+        """
+        seeds = list(seed) if isinstance(seed, Sequence) else [seed] * len(wavs)
+        if len(seeds) != len(wavs):
+            raise ValueError(f"seed: {len(seeds)} seeds for {len(wavs)} waveforms; give one each, or one for all")
+        sources = []
+        for index, wav in enumerate(wavs):
+            if wav.ndim != 1 or len(wav) == 0:
+                raise ValueError(f"wavs[{index}] has shape {tuple(wav.shape)}: expected (samples,), not 0 of them")
+            if not wav.is_floating_point():
+                raise TypeError(f"wavs[{index}] is {wav.dtype}: expected a float tensor with full scale 1")
+            sources.append(wav.float())
+            self._check(sources[-1][None], sampling, f"wavs[{index}]")
+        if not sources:
+            return []
+        texts = self.transcripts(text, len(sources))
+        outs = enhance_items(self, sources, seeds, texts=texts, sampling=sampling, progress=progress)
+        return [out.to(wav.dtype) for out, wav in zip(outs, wavs, strict=True)]
+
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        channels: int = 1,
+        scale: float | Sequence[float] | Tensor | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        chunking: Chunking | None = None,
+    ) -> Stream:
+        """Enhance blocks as they come, at any rate; see `Stream` for how, and for the latency.
+
+        The level of the whole is not known while it comes. Without a `scale` it is measured on each channel's first
+        chunk with any sound (silence before stays silence), and held; so is `output_level`, on the first result. With
+        `level.scale(whole at the method's rate)` the result is that of the whole but for the last chunk's cross-fade.
+
+        Args:
+            sample_rate: of the blocks, Hz, in and out.
+            channels: enhanced one by one with the same noise.
+            scale: what to divide the input by, above 0; one for all channels, or one a channel.
+            sampling: overrides the head's own.
+            seed: of the noise, >= 0.
+            chunking: overrides the method's: shorter chunks make the latency shorter.
+
+        Raises:
+            ValueError: an impossible rate, number of channels or scale, or a method that takes recordings whole.
+        """
+        return open_stream(self, sample_rate, channels, scale, chunking or self.chunking, sampling, seed)
+
+    def _check(self, wav: Tensor, sampling: Sampling | None, name: str) -> None:
+        """Refuse (B, S) with samples that are not finite, and a sampling where there is nothing to sample."""
+        if not all(torch.isfinite(bound).all() for bound in torch.aminmax(wav, dim=-1)):  # no temporary of its length
+            raise ValueError(f"{name} holds NaN or infinite samples")
         if sampling is not None and self.head.sampling is None:
             raise ValueError("this method is deterministic: it takes no steps, sampler or options")
-        texts = self.transcripts(text, len(source))
-        scale = self.level.scale(source)
-        # Numbers too small to be brought to a level are silence, too: a generative model would invent something there
-        silent = peak < 1e-30
-        items, samples = source.shape
-        hop, frames = self.target.hop_length, self.target.hop_frames
-        chunking = self.chunking or Chunking(samples / self.sample_rate + 4.0)
-        plan = chunking.plan(samples, self.sample_rate, hop)
-        joined = plan.at(self.output_rate, self.sample_rate)
-        out = source.new_zeros(items, joined.samples)
-        done, total = 0, items * len(plan.starts)
-        tokens = None if texts is None else self._tokens(texts, plan)
-        for group in plan.groups(items, chunking.batch):
-            pieces = torch.stack([plan.cut(source[item], plan.starts[index]) / scale[item] for item, index in group])
-            starts = [plan.starts[index] // hop * frames for _, index in group]
-            draw = noise or samplers.by_frame(seed, starts)
-            ids = None if tokens is None else pad_sequence([tokens[job] for job in group], True, PADDING)
-            clean = self._generate(pieces.to(self.device), ids, sampling, draw, callback).to(source.device)
-            for (item, index), piece in zip(group, clean, strict=True):
-                start = joined.starts[index]
-                stop = min(start + joined.length, joined.samples)
-                faded = piece * joined.weight(index).to(piece.device)
-                out[item, start:stop] += faded[: stop - start] * scale[item]
-            done += len(group)
-            if progress:
-                progress(done, total)
-        out[silent] = 0.0
-        if self.output_level is not None:
-            frame = max(1, hop * self.output_rate // (self.sample_rate * frames))
-            whole = out.shape[-1] // frame * frame or out.shape[-1]
-            out /= self.output_level.scale(out[:, :whole])
-        return out.to(wav.dtype)
 
-    def _tokens(self, texts: list[str], plan: Plan) -> dict[tuple[int, int], Tensor]:
-        """Token ids (L,) of each (item, chunk)."""
-        assert self.text is not None
-        ends = [(start / plan.samples, (start + plan.length) / plan.samples) for start in plan.starts]
-        jobs = {(item, k): excerpt(text, *end) for item, text in enumerate(texts) for k, end in enumerate(ends)}
-        ids = self.text(list(jobs.values()))  # all at once, so that what is unknown is told once
-        return {job: row[: int((row != PADDING).sum())] for job, row in zip(jobs, ids, strict=True)}
-
-    def _generate(
-        self,
-        wav: Tensor,
-        tokens: Tensor | None,
-        sampling: Sampling | None,
-        noise: Noise,
-        callback: Callable[[Step], None] | None,
-    ) -> Tensor:
-        """Enhance a batch of equally long pieces (B, S) at the model's level, with their token ids (B, L) or none."""
-        cond = self.conditions(wav, tokens)
-        with torch.autocast(wav.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            features = self.head.generate(cond, sampling=sampling, noise=noise, callback=callback)
-        length = -(-wav.shape[-1] * self.output_rate // self.sample_rate)
-        return self._decode(features, length)
-
-    def _decode(self, features: Tensor, length: int) -> Tensor:
+    def decode(self, features: Tensor, length: int) -> Tensor:
+        """Turn what the head generated, (B, *feature, T), into waveforms (B, length) at `output_rate`."""
         return self.target.decode(features, length) if self.vocoder is None else self.vocoder(features, length)

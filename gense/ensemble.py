@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gense import audio as audio_io
 from gense.check.flags import Flag
+from gense.clips import at_rate, back_at_rate
 from gense.enhancer import Enhancer
 from gense.types import Sampling
 
@@ -72,26 +72,18 @@ def draw(
     from tqdm import tqdm
 
     out = np.empty((len(seeds), *channels.shape), channels.dtype)
-    # Resampling there and back loses up to a sample of the lower rate
-    spare = 0 if rate == enhancer.sample_rate else -(-rate // enhancer.sample_rate)
     # disable=None: silent where standard error is no terminal; delay: and on short work
     total = len(channels) * len(seeds)
     with tqdm(total=total, unit="channel", disable=None, delay=2.0, leave=False) as bar:
         for index, channel in enumerate(channels):
-            wav = audio_io.resample(np.pad(channel, (0, spare)) if spare else channel, rate, enhancer.sample_rate)
-            source = torch.from_numpy(wav if wav.flags.writeable else wav.copy())  # PyTorch knows no read-only memory
+            source = at_rate(channel, rate, enhancer)
             for number, seed in enumerate(seeds):
 
                 def progress(done: int, whole: int, before: int = index * len(seeds) + number) -> None:
                     bar.update(before + done / whole - bar.n)
 
                 clean = enhancer.enhance(source[None], text=text, sampling=sampling, seed=seed, progress=progress)
-                if not all(torch.isfinite(bound) for bound in torch.aminmax(clean)):
-                    raise ValueError(
-                        "the result holds NaN: sampling diverged; take the method's own options, and float32"
-                    )
-                back = audio_io.resample(clean[0].cpu().numpy(), enhancer.output_rate, rate)
-                out[number, index] = back[: out.shape[-1]]
+                out[number, index] = back_at_rate(clean[0], rate, out.shape[-1], enhancer)
     return out
 
 

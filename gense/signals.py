@@ -56,8 +56,7 @@ class Signal:
             scaled = (array.astype(np.float64) - offset) / scale if scale != 1 else array
             channels = np.ascontiguousarray(scaled, dtype=np.float32)
         if not np.isfinite(channels).all():
-            bad = int((~np.isfinite(channels)).sum())
-            raise ValueError(f"{name} holds {bad} NaN or infinite samples of {channels.size}: repair or cut them first")
+            raise not_finite(name, int((~np.isfinite(channels)).sum()), channels.size)
         return cls(channels.reshape(-1, array.shape[-1]), audio)
 
     def back(self, channels: np.ndarray) -> np.ndarray | Tensor:
@@ -82,6 +81,11 @@ class Signal:
         """Give float32 (K, N, S) the original's type and device, and its shape behind the first axis."""
         every = [self.back(sample) for sample in samples]
         return torch.stack(every) if isinstance(self.original, Tensor) else np.stack(every)  # type: ignore[arg-type]
+
+
+def not_finite(name: str, bad: int, size: int) -> ValueError:
+    """The error that says how many samples are NaN or infinite."""
+    return ValueError(f"{name} holds {bad} NaN or infinite samples of {size}: repair or cut them first")
 
 
 def _full_scale(dtype: np.dtype) -> tuple[float, float]:

@@ -51,6 +51,16 @@ def test_another_suffix_takes_the_sample_format_where_it_has_it(tmp_path: Path) 
     assert soundfile.info(audio.write(tmp_path / "a.ogg", wav, rate, like=source)).subtype == "VORBIS"
 
 
+@pytest.mark.parametrize("source", ["wav", "flac", "ogg", "opus", "mp3", "aiff", "w64", "caf", "au"])
+@pytest.mark.parametrize("target", ["wav", "flac", "mp3", "caf"])
+def test_every_format_becomes_every_other(tmp_path: Path, source: str, target: str) -> None:
+    wav = (0.1 * np.sin(np.arange(16000) / 5)[:, None]).astype(np.float32)
+    given = audio.write(tmp_path / f"given.{source}", wav, 16000)
+    read, rate = audio.read(audio.write(tmp_path / f"made.{target}", wav, 16000, like=given))
+    assert rate == 16000
+    assert np.abs(np.fft.rfft(read[:16000, 0])).argmax() == np.abs(np.fft.rfft(wav[:, 0])).argmax()
+
+
 def test_integer_formats_clip_and_do_not_wrap(tmp_path: Path) -> None:
     audio.write(tmp_path / "a.wav", np.array([2.0, -2.0, 0.0], dtype=np.float32), 16000)
     np.testing.assert_allclose(audio.read(tmp_path / "a.wav")[0][:, 0], [1.0, -1.0, 0.0], atol=1e-4)
@@ -123,12 +133,12 @@ def test_checking_leaves_nothing_and_spares_what_is_there(tmp_path: Path) -> Non
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(path: str, *args: object, **settings: object) -> None:
-        Path(path).write_bytes(b"RIFF")
+    def half(file: soundfile.SoundFile, *args: object) -> None:
+        file.flush()
         raise KeyboardInterrupt
 
     (tmp_path / "a.wav").write_bytes(b"mine")
-    monkeypatch.setattr(soundfile, "write", half)
+    monkeypatch.setattr(soundfile.SoundFile, "write", half)
     with pytest.raises(KeyboardInterrupt):
         audio.write(tmp_path / "a.wav", np.zeros(10, np.float32), 16000)
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.wav", b"mine")]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from gense import Enhancer
-from gense.chunking import Chunking, Plan
+from gense import Enhancer, samplers
+from gense.chunking import Chunking
 from tests.tiny import passthrough, pointwise
 
 RATE, HOP = 16000, 128
@@ -70,13 +72,6 @@ def test_the_last_chunk_is_as_long_as_the_others_and_ends_with_the_input() -> No
     assert not last[49000 - 33024 :].any()
 
 
-def test_groups_hold_every_chunk_of_every_item_once() -> None:
-    plan = Plan(100, 40, 10, (0, 30, 60))
-    groups = list(plan.groups(3, 4))
-    assert [len(group) for group in groups] == [4, 4, 1]
-    assert sorted(job for group in groups for job in group) == [(i, c) for i in range(3) for c in range(3)]
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -123,19 +118,24 @@ def test_without_context_the_cuts_do_not_show() -> None:
     assert (whole - other_noise).abs().max() > 50 * inside.max()
 
 
-def shapes_seen(enhancer: Enhancer, wav: Tensor) -> list[int]:
+def shapes_seen(enhancer: Enhancer, wav: Tensor, **settings: Any) -> list[int]:
     batches: list[int] = []
     hook = enhancer.head.backbone.register_forward_hook(lambda _, inputs, __: batches.append(len(inputs[0])))
-    enhancer.enhance(wav)
+    enhancer.enhance(wav, **settings)
     hook.remove()
     return batches
 
 
-def test_chunks_go_through_the_network_in_planned_batches() -> None:
+def test_on_a_cpu_chunks_go_through_the_network_one_by_one() -> None:
     # 60000 samples at 1 s and 0.25 s overlap: 5 chunks an item, 3 steps
-    assert shapes_seen(pointwise(Chunking(1.0, 0.25, 2)), random_wav(1, 60000)) == [2] * 3 + [2] * 3 + [1] * 3
-    assert shapes_seen(pointwise(Chunking(1.0, 0.25, 4)), random_wav(2, 60000)) == [4] * 3 + [4] * 3 + [2] * 3
+    assert shapes_seen(pointwise(Chunking(1.0, 0.25, 2)), random_wav(2, 60000)) == [1] * 30
     assert shapes_seen(pointwise(None), random_wav(1, 60000)) == [1] * 3
+
+
+def test_with_noise_of_one_s_own_they_go_in_planned_batches() -> None:
+    noise = samplers.gaussian(0)
+    assert shapes_seen(pointwise(Chunking(1.0, 0.25, 2)), random_wav(1, 60000), noise=noise) == [2] * 6 + [1] * 3
+    assert shapes_seen(pointwise(Chunking(1.0, 0.25, 4)), random_wav(2, 60000), noise=noise) == [4] * 6 + [2] * 3
 
 
 def test_the_work_grows_in_proportion_to_the_length() -> None:
@@ -156,4 +156,4 @@ def test_the_network_never_sees_more_than_a_chunk() -> None:
 def test_progress_counts_chunks_up_to_all_of_them() -> None:
     seen: list[tuple[int, int]] = []
     pointwise(Chunking(1.0, 0.25, 2)).enhance(random_wav(2, 60000), progress=lambda *at: seen.append(at))
-    assert seen == [(2, 10), (4, 10), (6, 10), (8, 10), (10, 10)]
+    assert seen == [(done, 10) for done in range(1, 11)]

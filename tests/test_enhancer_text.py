@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gense import Enhancer, Sampling
+from gense import Enhancer, Sampling, samplers
 from gense.audio import Level
 from gense.chunking import Chunking
 from gense.representations import CompressedSTFT
@@ -68,7 +68,10 @@ def test_a_long_transcript_is_shared_out_among_the_chunks() -> None:
     ]
     for before, after in itertools.pairwise(parts):
         assert before.split()[-1] == after.split()[0], "the words of an overlap go to both sides"
-    assert [len(ids) for ids in heard.heard if ids is not None] == [3, 1]
+    heard.heard.clear()
+    model.enhance(random_wav(1, 52000), text=text, sampling=ONE_STEP, noise=samplers.gaussian(0))
+    assert [part for ids in heard.heard for part in spelt(ids)] == parts
+    assert [len(ids) for ids in heard.heard if ids is not None] == [3, 1], "shorter ones are filled up in a batch"
 
 
 def test_short_files_get_their_transcript_as_it_is() -> None:

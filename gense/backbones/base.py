@@ -11,7 +11,13 @@ class Backbone(nn.Module):
     """A network called with a state, a time and named conditions.
 
     Nothing else is asked of it: which quantity the output stands for is the head's business.
+
+    Attributes:
+        coupled: whether the items of a batch depend on each other, as where a published code normalises over all of
+            them. Such a batch is never taken apart.
     """
+
+    coupled: bool = False
 
     def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
         """Run the network once.

@@ -59,6 +59,11 @@ class SSLEncoder(Backbone):
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name not in unread)
 
+    @property
+    def coupled(self) -> bool:  # type: ignore[override]
+        """With "batch" scaling, features are normalised over all items."""
+        return self.reading.scaling == "batch"
+
     def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
         """Turn waveforms (B, S) into (B, C, T), or for a list of L layers into (B, L, C, T).
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from torch import nn
+from torch import Tensor, nn
 
+from gense.checkpoints.bounded import bounded, check_numbers
+from gense.checkpoints.plain_yaml import read_yaml
 from gense.enhancer import Enhancer
 
 Config = Mapping[str, Any]
@@ -25,39 +26,49 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, or no mapping with `class_path`.
+        ValueError: it is no YAML, see `read_yaml`, or no mapping with `class_path`.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML ({error})") from error
+    config = read_yaml(path)
     if not isinstance(config, dict) or "class_path" not in config:
         raise ValueError(f"{path}: expected a mapping with class_path: gense.Enhancer and init_args")
     return config
 
 
-def build(config: Config, *, trust: bool = False) -> Enhancer:
+def build(config: Config, *, trust: bool = False, state: Mapping[str, Tensor] | None = None) -> Enhancer:
     """Construct the enhancer that a configuration describes, with fresh weights.
 
     Args:
         config: `class_path` and `init_args`, nested as in `configs/method/*.yaml`.
         trust: allow classes and functions from outside gense, which are imported. For files that you wrote or read.
+        state: the weights that are to go into it. Where they are given and `trust` is not, a network far larger than
+            they are is refused before any memory is taken for it.
 
     Raises:
-        ValueError: an unknown key or a wrong value, with the path to it, or a name outside gense without `trust`.
+        ValueError: an unknown key or a wrong value, with the path to it, a name outside gense without `trust`, or an
+            absurd size.
     """
-    return build_as(Enhancer, config, "enhancer", "the method's configuration", trust=trust)
+    return build_as(Enhancer, config, "enhancer", "the method's configuration", trust=trust, state=state)
 
 
-def build_as(kind: type[Module], config: Config, key: str, what: str, *, trust: bool = False) -> Module:
+def build_as(
+    kind: type[Module],
+    config: Config,
+    key: str,
+    what: str,
+    *,
+    trust: bool = False,
+    state: Mapping[str, Tensor] | None = None,
+) -> Module:
     """Construct a `kind` from a configuration, as `build` does; `key` and `what` are what messages call it."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     if not trust:
         try:
+            if state is not None:
+                check_numbers(config, key)
             _refuse(_foreign(config, key))
         except RecursionError:
             raise ValueError(f"{what} refers to itself") from None
@@ -70,6 +81,12 @@ def build_as(kind: type[Module], config: Config, key: str, what: str, *, trust: 
     if not trust:
         # A word alone may name a class that the running program has imported from elsewhere
         _refuse(_foreign_classes(parsed.as_dict(), ""))
+    if state is not None and not trust:
+        try:
+            with bounded(state):
+                parser.instantiate(parsed)
+        except Exception as error:  # sizes that no layer foresees fail in any way
+            raise ValueError(f"{what} is wrong: {one_line(error)}") from error
     try:
         return parser.instantiate(parsed)[key]
     except (ValueError, TypeError) as error:

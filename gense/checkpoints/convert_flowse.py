@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from gense.backbones.layers.rotary import rotary_table
+from gense.checkpoints.plain_yaml import read_yaml
 from gense.checkpoints.vocoder import read_vocoder
 from gense.text import Tokenizer
 
@@ -155,9 +155,9 @@ def _training(path: Path) -> dict[str, Any]:
     model: Any = {}
     if path.is_file():
         try:
-            model = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("model") or {}
+            model = (read_yaml(path) or {}).get("model") or {}
             mel = {**_MEL, **(model.get("mel_spec") or {})}
-        except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}: not readable as a training YAML ({error})") from error
         if other := ", ".join(f"{name} {value}" for name, value in mel.items() if _MEL.get(name) != value):
             raise ValueError(f"{path}: mel_spec with {other} is not supported, only {_MEL}")

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from gense.checkpoints.gpt2_keys import convert_gpt2
 from gense.checkpoints.pickled import read_checkpoint
+from gense.checkpoints.plain_yaml import read_yaml
 from gense.checkpoints.simcodec_keys import convert_codec, convert_settings
 
 SEMANTIC, ACOUSTIC, CODEC = "n2s_xlsr.ckpt", "s2s_xlsr.ckpt", "config.json"
@@ -116,7 +116,7 @@ def _files(checkpoint: Mapping[str, Any], folder: Path) -> tuple[dict[str, Tenso
     )
     if not n2s[_CENTRES].equal(s2s[_CENTRES]):
         raise ValueError(f"{SEMANTIC} and {ACOUSTIC} hold different k-means centres: they are of different models")
-    sizes = convert_settings(_read(folder / CODEC, json.loads))
+    sizes = convert_settings(_read(folder / CODEC, _json))
     if sizes["levels"] * sizes["groups"] != 1:
         raise ValueError(f"{CODEC} has {sizes['levels'] * sizes['groups']} codes a frame, the language model takes one")
     semantic = _SPECIAL + len(n2s[_CENTRES])
@@ -164,19 +164,23 @@ def _state(checkpoint: Mapping[str, Any], name: str) -> dict[str, Tensor]:
 def _read(path: Path, parse: Any) -> dict[str, Any]:
     """The mapping in a JSON or YAML file."""
     try:
-        found = parse(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        found = parse(path)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.name}: not readable ({error})") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path.name}: holds no mapping")
     return found
 
 
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _heads(folder: Path) -> int:
     """Attention heads of both language models, which the tensors do not tell."""
     for path in (folder / _CONFIG, folder.parent / "configs" / _CONFIG):
         if path.is_file():
-            found = _read(path, yaml.safe_load)
+            found = _read(path, read_yaml)
             kind = (found.get("ssl_model") or {}).get("type", "xlsr")
             if kind != "xlsr":
                 raise ValueError(f"{path.name}: ssl_model.type={kind!r} is not supported, only 'xlsr'")

@@ -81,16 +81,21 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         stored = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not readable as safetensors ({error})") from error
+    except (SafetensorError, KeyError, RuntimeError, OSError) as error:  # KeyError: a type that PyTorch lacks
+        raise ValueError(f"{path}: not readable as safetensors ({shortened(error)})") from error
     state = {name: value for name, value in stored.items() if not name.endswith(_SCALE)}
     for name, scale in stored.items():
         if name.endswith(_SCALE):
             whole = name.removesuffix(_SCALE)
-            if whole not in state or len(scale) != len(state[whole]):
+            if whole not in state or state[whole].ndim < 2 or scale.shape != state[whole].shape[:1]:
                 raise ValueError(f"{path}: {name} belongs to no tensor of this file")
             state[whole] = state[whole] * scale.reshape(-1, *[1] * (state[whole].ndim - 1))
     return state
+
+
+def shortened(error: object) -> str:
+    """What went wrong in one line, whatever a file has put into the message."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -105,9 +110,11 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         if names:
             listed = ", ".join(sorted(names)[:5])
             problems.append(f"{len(names)} {what} ({listed}{', ...' if len(names) > 5 else ''})")
-    for name in sorted(own.keys() & state.keys()):
-        if own[name].shape != state[name].shape:
-            problems.append(f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}")
+    misfits = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
+    for name in misfits[:5]:
+        problems.append(f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}")
+    if len(misfits) > 5:
+        problems.append(f"{len(misfits) - 5} more of other shapes")
     if problems:
         raise ValueError(f"{source}: the weights do not fit this method: " + "; ".join(problems))
     module.load_state_dict(dict(state))

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gense.checkpoints import convert_flowmse, convert_flowse, convert_gense, convert_pase, convert_sgmse, convert_storm
+from gense.checkpoints.folder import shortened
 from gense.checkpoints.pickled import read_checkpoint
 
 # One module per format, each with `recognise(checkpoint)` and `convert(checkpoint)`; the first that recognises counts
@@ -41,10 +42,11 @@ def convert_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                 folder = [Path(path).parent] if module in OF_SEVERAL_FILES else []
                 config, state = module.convert(checkpoint, *folder)
             except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-            except (TypeError, KeyError, AttributeError) as error:  # values of other types than the format has
-                raise ValueError(f"{path}: damaged, or of an unknown version ({error})") from error
+                raise ValueError(f"{path}: {shortened(error)}") from error
+            except (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+                # Values and tensors of other types and shapes than the format has
+                raise ValueError(f"{path}: damaged, or of an unknown version ({shortened(error)})") from error
             return config, state, module.__name__.rpartition("convert_")[2]
     names = ", ".join(module.__name__.rpartition("convert_")[2] for module in FORMATS)
-    keys = ", ".join(str(key) for key in list(checkpoint)[:8]) or "none"
+    keys = ", ".join(shortened(key)[:40] for key in list(checkpoint)[:8] if isinstance(key, str)) or "none"
     raise ValueError(f"{path}: not a checkpoint of a known format ({names}); its top-level keys are: {keys}")

@@ -59,12 +59,13 @@ def _load_hub(repository: str, *, trust: bool) -> Enhancer:
     return _load_pair(method, weights, repository, trust=trust)
 
 
-def _load_pair(method: Path, weights: Path, source: str, *, trust: bool) -> Enhancer:
+def _load_pair(method: Path, weights: Path, source: str, *, trust: bool, bundled: bool = False) -> Enhancer:
+    state = {name: value.float() for name, value in read_state(weights).items()}
     try:
-        enhancer = build(read_config(method), trust=trust)
+        enhancer = build(read_config(method), trust=trust, state=None if bundled else state)
     except ValueError as error:
-        raise ValueError(f"{method}: {error}") from error
-    load_strict(enhancer, {name: value.float() for name, value in read_state(weights).items()}, source)
+        raise ValueError(f"{method}: {str(error).removeprefix(f'{method}: ')}") from error
+    load_strict(enhancer, state, source)
     return enhancer.eval()
 
 
@@ -74,7 +75,7 @@ def _load_file(path: Path, *, trust: bool) -> Enhancer:
     if path.suffix == ".safetensors":
         raise ValueError(f"{path}: weights without their {METHOD}; name the file {WEIGHTS}, beside it {METHOD}")
     config, state, _ = convert_file(path)
-    enhancer = build(config)
+    enhancer = build(config, state=state)
     load_strict(enhancer, state, str(path))
     return enhancer.eval()
 
@@ -85,7 +86,7 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
     if entry.bundled is not None:
         assert entry.config is not None
         method = Path(str(resources.files("gense.configs") / "method" / entry.config))
-        return _load_pair(method, entry.bundled, entry.name, trust=False)
+        return _load_pair(method, entry.bundled, entry.name, trust=False, bundled=True)
     assert entry.url is not None
     path = cached(entry)
     files = {**{path.with_name(name): url for name, url in entry.beside.items()}, path: entry.url}

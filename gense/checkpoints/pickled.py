@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from gense.checkpoints.untrusted import check_file, check_tensors, unreadable
+
 
 class Reference:
     """Stands for a class that a checkpoint names and nobody needs; does nothing."""
@@ -33,13 +35,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, is cut off, holds no mapping, or names other code.
+        ValueError: it is no checkpoint, is cut off, holds no mapping, names other code, or stands for far more than its
+            size can hold, see `untrusted`.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty (0 bytes)")
+    check_file(path)
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # not a zip archive, or a damaged one: the loader below refuses it
@@ -51,12 +55,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     except Exception as error:  # damaged and hostile files make the unpickler fail in any way
         # PyTorch's own message advises to load the file without its safeguards: it is not passed on
         _refuse_code(path, re.findall(r"GLOBAL ([\w.]+)", str(error))[:1])
-        raise ValueError(
-            f"{path}: not readable as a PyTorch checkpoint; it is cut off, another kind of file, or a pickle with more "
-            "than tensors and plain values. Nothing in it was executed"
-        ) from None
+        raise unreadable(path) from None
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{path}: holds a {type(checkpoint).__name__}, expected a mapping")
+    check_tensors(path, checkpoint)
     return checkpoint
 
 

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
+from torch import Tensor
 
 from gense.checkpoints.build import build_as, read_config
 from gense.checkpoints.convert_pase import VOCODERS, convert_vocoder, recognise_vocoder
@@ -18,6 +18,7 @@ from gense.checkpoints.convert_vocos import convert_config, convert_state
 from gense.checkpoints.fetch import from_hub
 from gense.checkpoints.folder import WEIGHTS, load_strict, read_state
 from gense.checkpoints.pickled import read_checkpoint
+from gense.checkpoints.plain_yaml import read_yaml
 from gense.vocoders.base import Vocoder
 
 VOCODER = "vocoder.yaml"
@@ -141,27 +142,27 @@ def _from_hub(repository: str, weights: str | os.PathLike[str] | None) -> tuple[
 
 def _load_own(config: Path, weights: Path, *, trust: bool) -> tuple[dict[str, Any], Vocoder]:
     settings = read_config(config)
-    vocoder = build_vocoder(settings, trust=trust)
-    load_strict(vocoder, {name: value.float() for name, value in read_state(weights).items()}, str(weights))
+    state = {name: value.float() for name, value in read_state(weights).items()}
+    vocoder = build_vocoder(settings, trust=trust, state=state)
+    load_strict(vocoder, state, str(weights))
     return settings, vocoder
 
 
-def build_vocoder(config: Mapping[str, Any], *, trust: bool = False) -> Vocoder:
+def build_vocoder(
+    config: Mapping[str, Any], *, trust: bool = False, state: Mapping[str, Tensor] | None = None
+) -> Vocoder:
     """Construct the vocoder that a configuration describes, with fresh weights; see `build`."""
-    return build_as(Vocoder, config, "vocoder", "the vocoder's configuration", trust=trust)
+    return build_as(Vocoder, config, "vocoder", "the vocoder's configuration", trust=trust, state=state)
 
 
 def _load_published(config: Path, weights: Path) -> tuple[dict[str, Any], Vocoder]:
-    try:
-        published = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"not readable as YAML ({error})") from error
+    published = read_yaml(config)
     if not isinstance(published, dict):
         raise ValueError("expected a mapping with feature_extractor, backbone and head")
     settings = convert_config(published)
-    vocoder = build_vocoder(settings)
-    own = vocoder.state_dict()
-    load_strict(vocoder, convert_state(_tensors(weights), own), str(weights))
+    tensors = _tensors(weights)
+    vocoder = build_vocoder(settings, state=tensors)
+    load_strict(vocoder, convert_state(tensors, vocoder.state_dict()), str(weights))
     return settings, vocoder
 
 
@@ -174,7 +175,7 @@ def _load_whole(path: Path, weights: str | os.PathLike[str] | None) -> tuple[dic
         keys = ", ".join(str(key) for key in list(checkpoint)[:8]) or "none"
         raise ValueError(f"not the checkpoint of a vocoder that is known here; its top-level keys are: {keys}")
     settings, state = convert_vocoder(checkpoint)
-    vocoder = build_vocoder(settings)
+    vocoder = build_vocoder(settings, state=state)
     load_strict(vocoder, state, str(path))
     return settings, vocoder
 
@@ -184,7 +185,7 @@ def _load_transformers(
 ) -> tuple[dict[str, Any], Vocoder]:
     try:
         given = json.loads(config.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not readable as JSON ({error})") from error
     names = [given.get("model_type"), *(given.get("architectures") or ())] if isinstance(given, dict) else []
     kind = next((_HF[name] for name in names if name in _HF), None)
@@ -194,9 +195,10 @@ def _load_transformers(
     if mel is not None:
         settings["mel"] = dict(mel)
     described = {"class_path": f"gense.vocoders.{kind}", "init_args": settings}
-    vocoder = build_vocoder(described)
     file = Path(weights or _beside(config, _HF_WEIGHTS, _PUBLISHED))
-    load_strict(vocoder, {f"network.{name}": value for name, value in _tensors(file).items()}, str(file))
+    state = {f"network.{name}": value for name, value in _tensors(file).items()}
+    vocoder = build_vocoder(described, state=state)
+    load_strict(vocoder, state, str(file))
     return described, vocoder
 
 
