@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -23,13 +23,18 @@ _HELP = """usage: gense COMMAND ...
 Generative speech enhancement.
 
   enhance IN... -o OUT   enhance files, folders or patterns
+  enhance-corpus IN...   a corpus with many workers, on one machine or a cluster (needs gense[scale])
+  stream --rate HZ       raw PCM from standard input to standard output, in a pipe
   methods                list methods and weights
   info MODEL             what a checkpoint, folder or name holds
   convert CKPT OUT       turn a published checkpoint into a folder with YAML and safetensors
   evaluate ENHANCED      score enhanced files; compare systems (needs gense[metrics])
   sweep PAIRS            quality and cost of methods and settings; recommends settings (needs gense[metrics])
+  data check|preview     look at training data before training
   fit --config YAML      train (needs gense[train])
+  validate --config YAML  measure a checkpoint of a training by its validation pairs; test: by its test pairs
   demo                   a local web page to try it on (needs gense[page])
+  serve                  an HTTP server: audio in, audio out (needs gense[serve])
 
 `gense COMMAND --help` shows a command's options."""
 
@@ -38,8 +43,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     given = list(sys.argv[1:] if args is None else args)
     commands = {
-        "enhance": _enhance, "methods": _methods, "info": _info, "convert": _convert, "evaluate": _evaluate,
-        "sweep": _sweep, "fit": _fit, "demo": _demo,
+        "enhance": _enhance, "enhance-corpus": _enhance_corpus, "stream": _stream, "methods": _methods, "info": _info,
+        "convert": _convert, "evaluate": _evaluate, "sweep": _sweep, "data": _data, "fit": _fit,
+        "validate": _validate, "test": _test,
+        "demo": _demo, "serve": _serve,
     }
     if not given or given[0] in ("-h", "--help"):
         print(_HELP)
@@ -107,6 +114,18 @@ def _enhance(args: list[str]) -> int:
     return 0
 
 
+def _enhance_corpus(args: list[str]) -> int:
+    from gense.scale.command import run
+
+    return run(args)
+
+
+def _stream(args: list[str]) -> int:
+    from gense.stream_command import run
+
+    return run(args)
+
+
 def _methods(args: list[str]) -> int:
     ArgumentParser(prog="gense methods", exit_on_error=False, description="List methods and weights.").parse_args(args)
     rows = [("NAME", "RATE", "WEIGHTS", "LICENCE", "SOURCE")]
@@ -169,16 +188,44 @@ def _sweep(args: list[str]) -> int:
     return run(args)
 
 
-def _fit(args: list[str]) -> int:
+def _data(args: list[str]) -> int:
+    from gense.data.command import run
+
+    return run(args)
+
+
+def _train(command: Literal["fit", "validate", "test"], args: list[str]) -> int:
     try:
-        from gense.training.cli import fit
+        from gense.training.cli import run
+        from gense.training.divergence import Diverged
     except ImportError as error:
         raise ImportError(f"{error.name} is not installed: pip install gense[train]") from error
-    fit(args)
+    try:
+        run(command, args)
+    except Diverged as error:
+        raise ValueError(error) from error
     return 0
+
+
+def _fit(args: list[str]) -> int:
+    return _train("fit", args)
+
+
+def _validate(args: list[str]) -> int:
+    return _train("validate", args)
+
+
+def _test(args: list[str]) -> int:
+    return _train("test", args)
 
 
 def _demo(args: list[str]) -> int:
     from gense.demo.command import run
+
+    return run(args)
+
+
+def _serve(args: list[str]) -> int:
+    from gense.serve.command import run
 
     return run(args)

@@ -294,7 +294,8 @@ def test_help_version_and_unknown_commands(capsys) -> None:
     capsys.readouterr()
     assert main(["enhnace"]) == 2
     assert capsys.readouterr().err == (
-        "gense: unknown command 'enhnace'; expected enhance, methods, info, convert, evaluate, sweep, fit, demo\n"
+        "gense: unknown command 'enhnace'; expected enhance, enhance-corpus, stream, methods, info, convert, evaluate, "
+        "sweep, data, fit, validate, test, demo, serve\n"
     )
 
 
