@@ -14,8 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from gense.audio import read, resample
-from gense.data.degrade import Degradation
+from gense.data.check import check_before_training
+from gense.data.degrade import Degradation, degrade
+from gense.data.order import RunLoader, pair_loader
+from gense.data.paired import PairedFolders
 from gense.data.pairs import Pairs
+from gense.data.sources import Recording
 from gense.transcripts import read_transcripts
 from gense.types import Batch
 
@@ -61,6 +65,11 @@ class Utterances(Dataset[tuple[Tensor, Tensor, str]]):
         for degradation in self.degradations:
             degradation.prepare(sample_rate)
 
+    @property
+    def recordings(self) -> list[Recording]:
+        """The files."""
+        return [Recording(path, path.stem, str(path)) for path, _ in self.files]
+
     def __len__(self) -> int:
         return len(self.files)
 
@@ -68,12 +77,10 @@ class Utterances(Dataset[tuple[Tensor, Tensor, str]]):
         """Return (clean, noisy, text), float32 (S,) each."""
         path, text = self.files[index]
         wav, rate = read(path)
-        clean = noisy = resample(wav[:, 0], rate, self.sample_rate)
+        clean = resample(wav[:, 0], rate, self.sample_rate)
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        for degradation in self.degradations:
-            if rng.random() < degradation.probability:
-                clean, noisy = degradation(clean, noisy, rng)
-        return torch.from_numpy(np.ascontiguousarray(clean)), torch.from_numpy(np.ascontiguousarray(noisy)), text
+        clean, noisy = degrade(clean, clean, self.degradations, rng)
+        return torch.from_numpy(clean), torch.from_numpy(noisy), text
 
 
 def batches_by_length(
@@ -112,7 +119,9 @@ class UtteranceDataModule(lightning.LightningDataModule):
     Args:
         transcripts: CSV or TSV with the columns path and text.
         degradations: what turns clean speech into input.
-        validation: folder with `clean` and `noisy`; None validates nothing. Validation hears no transcripts.
+        validation: folder with `clean` and `noisy`, or how pairs are found; None validates nothing. Validation hears
+            no transcripts.
+        test: pairs for `gense test`, likewise, of which all are taken.
         sample_rate: Hz.
         batch_seconds: length of the longest item times the number of items, at most.
         batch_size: items per batch, at most.
@@ -122,6 +131,7 @@ class UtteranceDataModule(lightning.LightningDataModule):
         validation_limit: validation pairs used, evenly picked; None takes all.
         num_workers: loader processes; the items do not depend on it.
         seed: of the degradations and of the order.
+        check_files: files that are looked at before training; broken ones stop it. 0 looks at none.
     """
 
     def __init__(
@@ -129,7 +139,8 @@ class UtteranceDataModule(lightning.LightningDataModule):
         transcripts: str,
         degradations: list[Degradation],
         *,
-        validation: str | None = None,
+        validation: str | PairedFolders | None = None,
+        test: str | PairedFolders | None = None,
         sample_rate: int = 16000,
         batch_seconds: float = 64.1,
         batch_size: int = 64,
@@ -139,37 +150,48 @@ class UtteranceDataModule(lightning.LightningDataModule):
         validation_limit: int | None = 20,
         num_workers: int = 1,
         seed: int = 0,
+        check_files: int = 32,
     ):
         super().__init__()
-        self.transcripts, self.degradations, self.validation = transcripts, degradations, validation
+        self.transcripts, self.degradations = transcripts, degradations
+        self.validation, self.test = validation, test
         self.sample_rate, self.shortest, self.longest = sample_rate, shortest, longest
         self.batch_seconds, self.batch_size, self.ratio = batch_seconds, batch_size, ratio
         self.validation_limit, self.num_workers, self.seed = validation_limit, num_workers, seed
+        self.check_files = check_files
+
+    @property
+    def items(self) -> Utterances:
+        """What is trained on, after `setup("fit")`."""
+        return self.utterances
 
     def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
         self.utterances = Utterances(
             self.transcripts, self.degradations, sample_rate=self.sample_rate, shortest=self.shortest,
             longest=self.longest, seed=self.seed,
         )  # fmt: skip
+        check_before_training(self.utterances.recordings, self.sample_rate, self.check_files)
+
+    def _groups(self, epoch: int) -> list[list[int]]:
+        return batches_by_length(
+            self.utterances.seconds, batch_seconds=self.batch_seconds, batch_size=self.batch_size, ratio=self.ratio,
+            rng=np.random.default_rng((self.seed, epoch)),
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
-        # Rebuilt each epoch (reload_dataloaders_every_n_epochs=1) and keyed to the step, as the mixtures are
-        step = self.utterances.epoch = self.trainer.global_step
-        groups = batches_by_length(
-            self.utterances.seconds, batch_seconds=self.batch_seconds, batch_size=self.batch_size, ratio=self.ratio,
-            rng=np.random.default_rng((self.seed, step)),
-        )
-        # Every process takes equally many batches, or the others would wait for it
-        ranks = self.trainer.world_size
-        share = groups[: len(groups) // ranks * ranks][self.trainer.global_rank :: ranks]
-        return DataLoader(
-            self.utterances,  # type: ignore[arg-type]  # collate_texts turns its items into a Batch
-            batch_sampler=share, collate_fn=collate_texts, num_workers=self.num_workers,
-            multiprocessing_context="fork" if self.num_workers else None,
+        return RunLoader(
+            self.utterances, self._groups, self.trainer, collate=collate_texts, num_workers=self.num_workers
         )
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
         if self.validation is None:
             return []
-        return DataLoader(Pairs(self.validation, self.sample_rate, limit=self.validation_limit), batch_size=None)
+        return pair_loader(Pairs(self.validation, self.sample_rate, limit=self.validation_limit), self.trainer)
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[DataLoader[tuple[Tensor, Tensor]]]:
+        if self.test is None:
+            return []
+        return pair_loader(Pairs(self.test, self.sample_rate), self.trainer)

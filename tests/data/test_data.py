@@ -86,7 +86,10 @@ def test_speakers_are_drawn_by_the_power_of_their_number_of_clips(folder, tmp_pa
         [1 / (1 + 3**0.5), 3**0.5 / (1 + 3**0.5)]
     )
     manifest.write_text("file,who\n")
-    with pytest.raises(ValueError, match="need columns path and speaker, got file, who"):
+    with pytest.raises(ValueError, match="need a column path, got file, who"):
+        Clips([speech], RATE, manifest=str(manifest))
+    manifest.write_text("path,who\na.wav,b\n")
+    with pytest.raises(ValueError, match="need columns path and speaker, got path, who"):
         Clips([speech], RATE, manifest=str(manifest))
 
 
@@ -102,8 +105,9 @@ def test_missing_folders_and_partners_are_named(folder, tmp_path) -> None:
         Clips([str(folder / "nowhere")], RATE)
     with pytest.raises(ValueError, match="no audio files"):
         Clips([str(tmp_path)], RATE)
-    (tmp_path / "noisy").mkdir()
-    soundfile.write(tmp_path / "noisy/0.wav", np.zeros(10), RATE)
+    for name in ("noisy/0.wav", "clean/1.wav"):
+        (tmp_path / name).parent.mkdir()
+        soundfile.write(tmp_path / name, np.zeros(10), RATE)
     with pytest.raises(FileNotFoundError, match=r"0\.wav: no clean partner"):
         Pairs(str(tmp_path), RATE)
     with pytest.raises(ValueError, match="count="):
