@@ -198,6 +198,17 @@ class PathHead(Head):
         """What samplers walk, around a network call (x, scalar t) -> output."""
         return self.process.field(predict, self.predicts, anchor)
 
+    def field(self, cond: Condition, sampling: Sampling | None = None) -> PathField:
+        """What samplers walk under these conditions.
+
+        Args:
+            cond: conditions by name, each (B, ...).
+            sampling: whose guidance counts; None takes the head's own.
+        """
+        anchor = cond[self.anchor] if self.anchor else None
+        like = cond[self.anchor or self.condition[0]]
+        return self._field(self._predictor(like, cond, sampling or self.sampling), anchor)
+
     def time_grid(self, sampling: Sampling) -> Tensor:
         """The times of a sampling, float64 (steps + 1,): the last step begins `t_eps` before the data end."""
         schedule = resolve(sampling.schedule, schedules, "steps")
@@ -230,7 +241,7 @@ class PathHead(Head):
         anchor = cond[self.anchor] if self.anchor else None
         like = cond[self.anchor or self.condition[0]]
 
-        field = self._field(self._predictor(like, cond, sampling), anchor)
+        field = self.field(cond, sampling)
         options = dict(sampling.options)
         if "noise" in keywords(sampler):
             options["noise"] = noise

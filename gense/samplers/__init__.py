@@ -9,11 +9,12 @@ from . import schedules
 from .average import average
 from .bridge import bridge_ode
 from .exponential import exponential
+from .flow_sde import flow_sde
 from .noise import by_frame, gaussian, per_item, replay
 from .ode import euler, heun, midpoint, odeint
 from .sde import annealed_langevin, euler_maruyama, langevin, langevin_batch, predictor_corrector
 from .tokens import TokenStep, autoregressive, greedy, maskgit, multinomial
-from .types import AverageField, Bridge, Callback, Corrector, Estimate, Field, Noise, Path, PathField, Step
+from .types import AverageField, Bridge, Callback, Corrector, Estimate, Field, Noise, Path, PathField, RatedPath, Step
 
 __all__ = [
     "AverageField",
@@ -25,6 +26,7 @@ __all__ = [
     "Noise",
     "Path",
     "PathField",
+    "RatedPath",
     "Step",
     "TokenStep",
     "annealed_langevin",
@@ -35,6 +37,7 @@ __all__ = [
     "euler",
     "euler_maruyama",
     "exponential",
+    "flow_sde",
     "gaussian",
     "greedy",
     "heun",

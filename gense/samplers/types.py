@@ -56,6 +56,14 @@ class Path(Protocol):
         ...
 
 
+class RatedPath(Path, Protocol):
+    """A path that knows how fast its coefficients change."""
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (da/dt, db/dt, ds/dt) at scalar time t: float64 scalars on the CPU."""
+        ...
+
+
 class Bridge(Path, Protocol):
     """A path made of a diffusion of the data without drift, conditioned to end in the anchor at t = 1."""
 

@@ -30,7 +30,7 @@ SAMPLERS = [
 ]
 STEPS = {
     "euler": 200, "heun": 32, "midpoint": 32, "odeint": 1, "euler_maruyama": 64, "predictor_corrector": 48,
-    "exponential": 128,
+    "exponential": 128, "flow_sde": 64,
 }  # fmt: skip
 every_process = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
 
@@ -137,7 +137,7 @@ def test_what_is_predicted_makes_no_difference(process: Process, predicts: str) 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_start_at_the_prior_works_or_tells_why_not(process: Process, name: str) -> None:
     """Every pair is met here: it draws finite states from the prior end itself, or refuses."""
-    bridge, sde = process in BRIDGES, name in ("euler_maruyama", "predictor_corrector")
+    bridge, sde = process in BRIDGES, name in ("euler_maruyama", "flow_sde", "predictor_corrector")
     reasons = {
         "average": "no average velocity, which a network must be trained for",
         "bridge_ode": None if isinstance(process, BridgeVE) else f"{type(process).__name__} has no spread.*exponential",
@@ -147,7 +147,7 @@ def test_a_start_at_the_prior_works_or_tells_why_not(process: Process, name: str
         reason = reasons[name]
     elif bridge:
         reason = "no noise .* at t=1: start the time grid beside it" if sde else "at t=1 is 0/0.*no noise there"
-    elif sde and process in NO_DATA:
+    elif sde and process in NO_DATA and name != "flow_sde":
         reason = "the diffusion is inf at t=.: start the time grid beside it"
     else:
         reason = None

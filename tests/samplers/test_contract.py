@@ -50,7 +50,7 @@ def prior(shape=(3, 2, 8, 16), dtype=torch.complex64):
 
 def test_the_namespace_lists_the_samplers():
     assert set(SAMPLERS) == {
-        "average", "bridge_ode", "euler", "euler_maruyama", "exponential", "heun", "midpoint", "odeint",
+        "average", "bridge_ode", "euler", "euler_maruyama", "exponential", "flow_sde", "heun", "midpoint", "odeint",
         "predictor_corrector",
     }  # fmt: skip
     assert sorted(samplers.__all__) == samplers.__all__
@@ -101,7 +101,7 @@ def test_callback_sees_the_steps_and_changes_nothing(name, options):
 
 CALLS = {
     "average": 5, "bridge_ode": 5, "euler": 5, "heun": 9, "midpoint": 10, "odeint": 20, "euler_maruyama": 5,
-    "exponential": 5,
+    "exponential": 5, "flow_sde": 5,
     "predictor_corrector": 10,
 }  # fmt: skip
 
