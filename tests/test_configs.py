@@ -96,11 +96,12 @@ def test_a_training_run_parses_and_builds_without_running(path: Path, tmp_path: 
 
     state = torch.get_rng_state()
     named = names_its_class(["--config", str(path)], "data")
-    cli = FitCLI(
-        EnhancerModule, lightning.LightningDataModule if named else MixtureDataModule, subclass_mode_data=named,
-        run=False, save_config_callback=None,
-        args=["--config", str(path), "--trainer.logger=false", f"--trainer.default_root_dir={tmp_path}"],
-    )  # fmt: skip
+    with torch.device("meta"):  # some have hundreds of millions of weights
+        cli = FitCLI(
+            EnhancerModule, lightning.LightningDataModule if named else MixtureDataModule, subclass_mode_data=named,
+            run=False, save_config_callback=None,
+            args=["--config", str(path), "--trainer.logger=false", f"--trainer.default_root_dir={tmp_path}"],
+        )  # fmt: skip
     torch.set_rng_state(state)
     assert isinstance(cli.model.enhancer, gense.Enhancer)
     assert cli.trainer.reload_dataloaders_every_n_epochs == 1

@@ -143,7 +143,7 @@ class TokenLMHead(Head):
         sampler = resolve(sampling.sampler, samplers, "logits")
         mine = [name for name in keywords(sampler) if name not in _OWN]
         for_rule = {name: value for name, value in sampling.options.items() if name not in (*mine, "choose")}
-        rule, takes = _rule(sampling.options.get("choose", "multinomial"))
+        rule, takes = rule_of(sampling.options.get("choose", "multinomial"))
         for name in for_rule:
             if name not in takes:
                 raise ValueError(
@@ -279,7 +279,7 @@ def _count_on(ranges: list[tuple[int, int]], first: int | None, count: int) -> N
     ranges.append((start, start + count))
 
 
-def _rule(choice: str | Callable[..., Any]) -> tuple[Callable[..., choosing.Choose], tuple[str, ...]]:
+def rule_of(choice: str | Callable[..., Any]) -> tuple[Callable[..., choosing.Choose], tuple[str, ...]]:
     """What makes the rule by which tokens are chosen, and the options that it takes.
 
     Raises:

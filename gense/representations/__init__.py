@@ -1,6 +1,7 @@
 """Maps from waveforms to features and back."""
 
 from gense.representations.base import Representation
+from gense.representations.codec import VectorCodec
 from gense.representations.codec_tokens import CodecTokens
 from gense.representations.convolutional import Stages
 from gense.representations.mel import LogMel
@@ -13,5 +14,5 @@ from gense.representations.waveform import Waveform
 
 __all__ = [
     "CodecTokens", "CompressedSTFT", "KMeansTokens", "LogMel", "MelSettings", "Representation", "SSLFeatures",
-    "SimCodec", "Stages", "Waveform",
+    "SimCodec", "Stages", "VectorCodec", "Waveform",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from gense.representations.mel_settings import MelSettings
@@ -21,6 +23,14 @@ class Representation(nn.Module):
     hop_length: int
     hop_frames: int = 1
     mel: MelSettings | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it can be used as it is; otherwise it needs weights, or `fit`."""
+        return True
+
+    def fit(self, wavs: Iterable[Tensor], *, rounds: int = 50, seed: int = 0) -> None:
+        """Fit what no gradient trains to waveforms, (B, S) each; most representations have nothing of that kind."""
 
     def encode(self, wav: Tensor) -> Tensor:
         """Turn (B, S) into (B, *feature, T)."""

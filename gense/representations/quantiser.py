@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gense.representations.kmeans import kmeans
 from gense.representations.nearest import nearest
 
 # Scale of the inner products in the loss that keeps codes apart
@@ -89,6 +90,58 @@ class ResidualQuantiser(nn.Module):
             raise ValueError(f"codes from {int(codes.min())} to {int(codes.max())}: there are 0 to {self.codes - 1}")
         levels = codes.unflatten(1, (self.levels, self.groups)).unbind(1)
         return torch.stack([self._vectors(list(c.unbind(1)), k) for k, c in enumerate(levels)]).sum(dim=0).mT
+
+    @torch.no_grad()
+    def fit(self, z: Tensor, *, rounds: int = 20, seed: int = 0) -> None:
+        """Set all codes by k-means: of the vectors, then, level by level, of what is left over.
+
+        Args:
+            z: (B, C, T), together at least as many frames as there are codes in a codebook.
+            rounds: most rounds, see `kmeans`.
+            seed: of the points to begin with.
+
+        Raises:
+            ValueError: fewer frames than codes.
+        """
+        rest = z.float().mT
+        for level in range(self.levels):
+            for book, part in zip(self.codebooks[level], rest.chunk(self.groups, dim=-1), strict=True):
+                book.copy_(kmeans(part.flatten(0, 1), self.codes, rounds=rounds, seed=seed))
+            rest = rest - self._level(rest, level)[1]
+
+    @torch.no_grad()
+    def taken(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """How often each code is chosen, (K, codes), and the sum of what it then stands for, (K, codes, C / groups).
+
+        Args:
+            z: (B, C, T).
+        """
+        rest, counts, sums = z.float().mT, [], []
+        for level in range(self.levels):
+            chosen, vectors = self._level(rest, level)
+            for codes, part in zip(chosen.unbind(1), rest.chunk(self.groups, dim=-1), strict=True):
+                counts.append(torch.bincount(codes.flatten(), minlength=self.codes))
+                zeros = part.new_zeros(self.codes, part.shape[-1])
+                sums.append(zeros.index_add_(0, codes.flatten(), part.flatten(0, 1)))
+            rest = rest - vectors
+        return torch.stack(counts), torch.stack(sums)
+
+    @torch.no_grad()
+    def reseed(self, z: Tensor, dead: Tensor) -> None:
+        """Move codes to where vectors are: each to one drawn at random, of its group and of what is left at its level.
+
+        Random numbers are the global ones, as in all training.
+
+        Args:
+            z: (B, C, T).
+            dead: (K, codes) bool, which codes move.
+        """
+        rest = z.float().mT
+        for level, moving in enumerate(dead.unflatten(0, (self.levels, self.groups))):
+            for book, part, rows in zip(self.codebooks[level], rest.chunk(self.groups, dim=-1), moving, strict=True):
+                points = part.flatten(0, 1)
+                book[rows] = points[torch.randint(len(points), (int(rows.sum()),), device=points.device)]
+            rest = rest - self._level(rest, level)[1]
 
     def forward(self, z: Tensor) -> Quantised:
         """Quantise (B, C, T) for training.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from gense.representations.base import Representation
+from gense.representations.codec import VectorCodec
 from gense.representations.convolutional import ConvDecoder, ConvEncoder, Stages
-from gense.representations.quantiser import Quantised, ResidualQuantiser
+from gense.representations.quantiser import ResidualQuantiser
 
 
-class SimCodec(Representation):
+class SimCodec(VectorCodec):
     """Convolutional encoder, quantiser and convolutional decoder (Yao et al. 2025, after Yang et al. 2023).
 
     Tokens are (B, K, T) int64 with K = levels * groups, T = S // hop_length. Sizes have no defaults: those of the
@@ -26,16 +22,11 @@ class SimCodec(Representation):
         groups: groups of channels that are quantised apart.
         codes: codes in each codebook.
         sample_rate: Hz.
-        samples_multiple: waveforms are lengthened by zeros to a multiple of this. 1 leaves what is under a whole frame
-            at the end without a code; `stages.hop_length` covers it.
+        samples_multiple: see `VectorCodec`.
         codebook_weight: of the quantiser's loss of that name.
         commitment_weight: of the quantiser's loss of that name.
         spread_weight: of the quantiser's loss of that name.
-        frozen: whether its weights are left alone, as everywhere but in the training of the codec itself.
-
-    Attributes:
-        codebooks: K.
-        vocabulary: ids of each codebook, `codes`.
+        frozen: see `VectorCodec`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -58,56 +49,13 @@ class SimCodec(Representation):
         spread_weight: float = 0.1,
         frozen: bool = True,
     ):
-        super().__init__()
-        if min(encoder_width, decoder_width, sample_rate, samples_multiple) < 1:
-            raise ValueError(
-                f"encoder_width={encoder_width}, decoder_width={decoder_width}, sample_rate={sample_rate}, "
-                f"samples_multiple={samples_multiple}: need all >= 1"
-            )
-        self.sample_rate, self.hop_length = sample_rate, stages.hop_length
-        self.samples_multiple = samples_multiple
-        self.codebooks, self.vocabulary = levels * groups, codes
-        self.weights = {"codebook": codebook_weight, "commitment": commitment_weight, "spread": spread_weight}
-        self.encoder = ConvEncoder(encoder_width, dim, stages)
-        self.quantiser = ResidualQuantiser(dim, levels=levels, groups=groups, codes=codes)
-        self.decoder = ConvDecoder(decoder_width, dim, stages)
-        self.requires_grad_(not frozen)
-
-    def vectors(self, wav: Tensor) -> Tensor:
-        """Turn (B, S) into what is quantised, (B, dim, T); a wave under one frame becomes one."""
-        samples = max(wav.shape[-1], self.hop_length)
-        return self.encoder(F.pad(wav, (0, samples - wav.shape[-1] + -samples % self.samples_multiple)))
-
-    @torch.no_grad()
-    def encode(self, wav: Tensor) -> Tensor:
-        """Turn (B, S) into codes (B, K, T)."""
-        return self.quantiser.encode(self.vectors(wav))
-
-    @torch.no_grad()
-    def decode(self, x: Tensor, length: int) -> Tensor:
-        """Turn codes (B, K, T) into (B, length); what the frames do not cover is zero.
-
-        Raises:
-            ValueError: another number of codes a frame, or a code that is not there.
-        """
-        return self._cut(self.decoder(self.quantiser.decode(x)), length)
-
-    @staticmethod
-    def _cut(wav: Tensor, length: int) -> Tensor:
-        return F.pad(wav[:, :length], (0, max(0, length - wav.shape[-1])))
-
-    def reconstruct(self, wav: Tensor) -> tuple[Tensor, Quantised]:
-        """Encode and decode (B, S) for training.
-
-        Returns:
-            (B, S), whose gradient passes the quantiser as if it were not there, and what the quantiser did.
-        """
-        quantised = self.quantiser(self.vectors(wav))
-        return self._cut(self.decoder(quantised.data), wav.shape[-1]), quantised
-
-    def quantiser_loss(self, quantised: Quantised) -> Tensor:
-        """The quantiser's part of the training loss, a scalar: its losses with the weights given to the codec.
-
-        Another part must say how far the reconstruction is from the speech.
-        """
-        return torch.stack([weight * quantised.losses[name] for name, weight in self.weights.items()]).sum()
+        if min(encoder_width, decoder_width) < 1:
+            raise ValueError(f"encoder_width={encoder_width}, decoder_width={decoder_width}: need both >= 1")
+        super().__init__(
+            ConvEncoder(encoder_width, dim, stages),
+            ResidualQuantiser(dim, levels=levels, groups=groups, codes=codes),
+            ConvDecoder(decoder_width, dim, stages),
+            sample_rate=sample_rate, hop_length=stages.hop_length, samples_multiple=samples_multiple,
+            weights={"codebook": codebook_weight, "commitment": commitment_weight, "spread": spread_weight},
+            frozen=frozen,
+        )  # fmt: skip

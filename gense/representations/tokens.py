@@ -58,6 +58,11 @@ class KMeansTokens(Representation):
         self.features.eval()
         return self
 
+    @property
+    def fitted(self) -> bool:
+        """Whether there are centres."""
+        return bool(self.centres.any())
+
     def tokens(self, features: Tensor) -> Tensor:
         """Turn features (B, C, T) into (B, 1, T).
 
@@ -69,7 +74,7 @@ class KMeansTokens(Representation):
                 f"features have shape {tuple(features.shape)}: expected (batch, {self.centres.shape[1]}, frames), "
                 "as the centres have; take another layer or model, or the centres that belong to these features"
             )
-        if not self.centres.any():
+        if not self.fitted:
             raise ValueError("the centres are all zero: load weights, or fit them to speech first (KMeansTokens.fit)")
         return nearest(features.mT, self.centres)[:, None]
 

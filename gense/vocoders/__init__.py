@@ -8,9 +8,10 @@ from typing import Any
 
 from gense.vocoders.base import Vocoder
 from gense.vocoders.hf import HiFiGAN, UnivNet
+from gense.vocoders.spectral_codec import SpectralCodec
 from gense.vocoders.vocos import Vocos
 
-__all__ = ["HiFiGAN", "UnivNet", "Vocoder", "Vocos", "load"]
+__all__ = ["HiFiGAN", "SpectralCodec", "UnivNet", "Vocoder", "Vocos", "load"]
 
 
 def load(

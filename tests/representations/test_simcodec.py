@@ -171,21 +171,65 @@ def test_a_codec_learns_to_reconstruct_and_a_frozen_one_has_nothing_to_train() -
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     errors = []
     for _ in range(60):
-        estimate, quantised = model.reconstruct(wav)
-        error = (estimate - wav).square().mean()
+        made = model.reconstruct(wav)
+        error = (made.wav - wav).square().mean()
         optimizer.zero_grad()
-        (error + 0.1 * model.quantiser_loss(quantised)).backward()
+        (error + 0.1 * sum(made.losses.values())).backward()
         if not errors:
             assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
         optimizer.step()
         errors.append(error.item())
     assert sum(errors[-5:]) / 5 < 0.4 * errors[0]
-    torch.testing.assert_close(model.decode(model.encode(wav), 800), model.reconstruct(wav)[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.decode(model.encode(wav), 800), model.reconstruct(wav).wav, rtol=0, atol=1e-5)
 
 
 def test_the_weights_of_the_quantiser_s_losses_are_those_given() -> None:
-    given = {"codebook_weight": 2.0, "commitment_weight": 3.0, "spread_weight": 5.0}
-    model = codec(**given)
-    _, quantised = model.reconstruct(waves(160))
-    by_hand = sum(given[f"{name}_weight"] * value for name, value in quantised.losses.items())
-    torch.testing.assert_close(model.quantiser_loss(quantised), by_hand)
+    """One of weight 0 is not there; without quantisation none is, and the decoder hears the vectors themselves."""
+    model = codec(codebook_weight=2.0, commitment_weight=3.0, spread_weight=0.0)
+    made = model.reconstruct(waves(160))
+    plain = model.quantiser(model.vectors(waves(160))).losses
+    assert set(made.losses) == {"codebook", "commitment"}
+    torch.testing.assert_close(made.losses["codebook"], 2 * plain["codebook"])
+    torch.testing.assert_close(made.losses["commitment"], 3 * plain["commitment"])
+    plain = model.reconstruct(waves(160), quantise=False)
+    assert (plain.codes, plain.losses) == (None, {})
+    torch.testing.assert_close(plain.wav, model.decoder(plain.vectors))
+    with pytest.raises(ValueError, match="no weight under 0"):
+        codec(spread_weight=-1.0)
+
+
+def test_codes_fitted_to_vectors_are_all_in_use_and_every_level_leaves_less() -> None:
+    z = torch.randn(3, 6, 60, generator=torch.Generator().manual_seed(7))
+    made = ResidualQuantiser(6, levels=2, groups=2, codes=16)
+    made.fit(z)
+    counts = torch.nn.functional.one_hot(made.encode(z), 16).sum(dim=(0, 2))
+    assert (counts > 0).all()
+    one = ResidualQuantiser(6, levels=1, groups=2, codes=16)
+    one.fit(z)
+    errors = [(z - q.decode(q.encode(z))).square().mean() for q in (one, made)]
+    assert errors[1] < 0.6 * errors[0] < 0.6 * z.square().mean()
+    with pytest.raises(ValueError, match="N >= clusters"):
+        made.fit(z[:1, :, :10])
+
+
+def test_dead_codes_move_to_vectors_and_the_others_stay() -> None:
+    z = torch.randn(2, 6, 40, generator=torch.Generator().manual_seed(8))
+    made = quantiser(2, 2)
+    with torch.no_grad():
+        made.codebooks[:, :, 5:9] = 50.0  # far from everything
+    before = made.codebooks.detach().clone()
+    dead = torch.zeros(4, 32, dtype=torch.bool)
+    dead[:, 5:9] = True
+    made.reseed(z, dead)
+    moved = (made.codebooks != before).any(dim=-1).flatten(0, 1)
+    assert torch.equal(moved, dead)
+    first = ResidualQuantiser(6, levels=1, groups=2, codes=32)
+    with torch.no_grad():
+        first.codebooks.copy_(made.codebooks[:1])
+    left = z - first.decode(first.encode(z))
+    for level, rest in enumerate((z, left)):
+        for group, points in enumerate(rest.mT.flatten(0, 1).chunk(2, dim=-1)):
+            near = (made.codebooks[level, group, 5:9, None] - points).abs().amax(dim=-1)
+            assert (near.amin(dim=-1) < 1e-6).all(), "each is one of what its level gets"
+    counts = torch.nn.functional.one_hot(made.encode(z), 32).sum(dim=(0, 2))
+    assert (counts[:2, 5:9].sum(dim=1) > 0).all()
