@@ -172,7 +172,11 @@ FORBIDDEN_CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", FILES, ids=relative)
+# A training owns its process: it seeds every batch, so that a resumed run draws what an uninterrupted one would
+SEEDS = {"gense/training/randomness.py"}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if relative(p) not in SEEDS], ids=relative)
 def test_nobody_touches_the_state_of_the_process(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):

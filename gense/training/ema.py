@@ -16,8 +16,13 @@ class EMA(lightning.Callback):
     averaged. Training goes on from the raw weights; the average is in place during validation, and for good once
     training has ended.
 
+    It keeps whole weights, so it does not run where a strategy deals them out over processes (FSDP).
+
     Args:
         decay: of the average, in [0, 1).
+
+    Raises:
+        ValueError: the decay is out of its range; when training begins: the weights are dealt out.
     """
 
     def __init__(self, decay: float = 0.999):
@@ -29,6 +34,13 @@ class EMA(lightning.Callback):
 
     def _track(self, module: lightning.LightningModule) -> dict[str, Tensor]:
         return {name: p.data for name, p in module.named_parameters() if p.requires_grad}
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        if any(hasattr(trainer.strategy, name) for name in ("sharding_strategy", "device_mesh")):
+            raise ValueError(
+                f"EMA keeps whole weights, {type(trainer.strategy).__name__} deals them out over processes: take EMA "
+                "out of trainer.callbacks, or train with trainer.strategy=ddp"
+            )
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         tracked = self._track(pl_module)
@@ -59,6 +71,13 @@ class EMA(lightning.Callback):
             if name in self._raw:
                 value.copy_(self._raw[name])
         self._raw = {}
+
+    # Test and validation are the same to an average
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.on_validation_start(trainer, pl_module)
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.on_validation_end(trainer, pl_module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         for name, value in self._track(pl_module).items():

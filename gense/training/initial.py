@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 
+from gense.checkpoints.codec import load_codec
 from gense.checkpoints.folder import load_strict
 from gense.checkpoints.load import load_enhancer
 from gense.checkpoints.vocoder import load_vocoder
 from gense.enhancer import Enhancer
+from gense.ssl import load_network
 from gense.text import Tokenizer
 
 
@@ -34,16 +37,53 @@ def start_from(enhancer: Enhancer, sources: str | Mapping[str, str]) -> None:
             target = enhancer.get_submodule(part).state_dict()
         except AttributeError as error:
             raise ValueError(f"the enhancer has no part {part!r}: {error}") from error
-        given = load_enhancer(source).head.state_dict()
-        fitting = [name for name, value in given.items() if name in target and target[name].shape == value.shape]
-        if not fitting:
-            raise ValueError(f"nothing of {source} fits {part}: no weight has the same name and shape")
-        for name in fitting:
-            target[name].copy_(given[name])
-        fresh = sorted(target.keys() - set(fitting))
-        rank_zero_info(
-            f"{part}: {len(fitting)} of {len(target)} tensors from {source}; fresh: {', '.join(fresh) or 'none'}"
-        )
+        copy_fitting(target, load_enhancer(source).head.state_dict(), part, source)
+
+
+@torch.no_grad()
+def copy_fitting(target: Mapping[str, Tensor], given: Mapping[str, Tensor], part: str, source: str) -> None:
+    """Copy every tensor that has the same name and shape in both, and print what was copied and what was not.
+
+    Args:
+        target: changed in place.
+        given: weights.
+        part: what the target is called.
+        source: what the weights are called.
+
+    Raises:
+        ValueError: nothing fits.
+    """
+    fitting = [name for name, value in given.items() if name in target and target[name].shape == value.shape]
+    if not fitting:
+        raise ValueError(f"nothing of {source} fits {part}: no weight has the same name and shape")
+    for name in fitting:
+        target[name].copy_(given[name])
+    fresh = sorted(target.keys() - set(fitting))
+    rank_zero_info(
+        f"{part}: {len(fitting)} of {len(target)} tensors from {source}; fresh: {', '.join(fresh) or 'none'}"
+    )
+
+
+def fill_speech_models(enhancer: Enhancer, sources: Mapping[str, str]) -> None:
+    """Copy the weights of published speech models into networks of the same sizes, from which training begins.
+
+    The configuration in the method's YAML stays one of sizes, so that what is saved loads without the published model.
+
+    Args:
+        enhancer: changed in place.
+        sources: from the dotted name of a `gense.backbones.SSLEncoder` in the enhancer, such as "head.backbone", to a
+            model as `gense.ssl.load_network` takes it.
+
+    Raises:
+        ValueError: there is no such part, or the model has other sizes; what differs is named.
+        OSError: the model is not on this machine and cannot be fetched.
+    """
+    for part, source in sources.items():
+        try:
+            network = enhancer.get_submodule(f"{part}.network")
+        except AttributeError as error:
+            raise ValueError(f"the enhancer has no speech model {part!r}: {error}") from error
+        load_strict(network, load_network(source).state_dict(), source)
 
 
 def fill_vocoder(enhancer: Enhancer, source: str) -> None:
@@ -62,6 +102,28 @@ def fill_vocoder(enhancer: Enhancer, source: str) -> None:
     given = load_vocoder(source)
     given.check(enhancer.target.mel)
     load_strict(enhancer.vocoder, given.state_dict(), source)
+
+
+def fill_codecs(enhancer: Enhancer, sources: Mapping[str, str]) -> None:
+    """Copy the weights of trained codecs into an enhancer's representations, which must be of the same sizes.
+
+    Args:
+        enhancer: changed in place.
+        sources: from the name of a representation to the folder of a codec, see `gense.checkpoints.codec.load_codec`.
+
+    Raises:
+        ValueError: there is no such representation, or another codec; what differs is named.
+        FileNotFoundError: no such folder or file.
+    """
+    for name, source in sources.items():
+        if name not in enhancer.representations:
+            raise ValueError(f"codecs names {name!r}; the representations are {', '.join(enhancer.representations)}")
+        given, own = load_codec(source), enhancer.representations[name]
+        # What no weight tells: the same sizes may stand for other samples
+        theirs, ours = repr((given.sample_rate, given.hop_length)), repr((own.sample_rate, own.hop_length))
+        if theirs != ours:
+            raise ValueError(f"{source} has (sample rate, hop) {theirs}, representation {name!r} {ours}")
+        load_strict(own, given.state_dict(), source)
 
 
 def fill_vocabulary(enhancer: Enhancer, path: str) -> None:

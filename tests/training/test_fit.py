@@ -111,10 +111,11 @@ def test_a_resumed_run_goes_on_from_its_checkpoint(folder, tmp_path) -> None:
     assert 0 < moved < 0.2  # a fresh start would lie at a distance of about sqrt(2)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(folder, tmp_path) -> None:
-    with pytest.raises(RuntimeError, match="training diverged; lower the learning rate"):
-        fit(folder, tmp_path, "--model.optimizer.init_args.lr=1e30", "--model.warmup_steps=0",
-            "--trainer.gradient_clip_val=null")
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_remedy(folder, tmp_path, capsys) -> None:
+    arguments = ["--model.optimizer.init_args.lr=1e30", "--model.warmup_steps=0", "--trainer.gradient_clip_val=null",
+                 f"--trainer.default_root_dir={tmp_path}"]
+    assert main(["fit", "--config", str(folder / "train.yaml"), *arguments]) == 1
+    assert "training diverged; lower the learning rate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
