@@ -88,8 +88,8 @@ def test_a_vocoder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         EnhancerModule(tiny_flow(), vocoder="any")
     with pytest.raises(FileNotFoundError, match="no such folder or file, and neither a bundled vocoder"):
         EnhancerModule(enhancer, vocoder="no/such/place")
-    for change, message in (({"dim": 12}, r"the weights do not fit this method: .*blocks.0.contract.weight is \(12, 8\), expected"),
-                            ({"mel": {"f_max": 8000.0}}, "f_max 8000.0 and 12000.0")):  # fmt: skip
+    misfit = r"the weights do not fit this method: .*blocks.0.contract.weight is \(12, 8\), expected"
+    for change, message in (({"dim": 12}, misfit), ({"mel": {"f_max": 8000.0}}, "f_max 8000.0 and 12000.0")):
         described = config["init_args"]["vocoder"]
         described = {**described, "init_args": {**described["init_args"], **change}}
         write_state(build_vocoder(described).state_dict(), tmp_path / "model.safetensors")
