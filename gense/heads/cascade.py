@@ -21,7 +21,8 @@ class Cascade(Head):
     """Stages that run in order; the output of each is a condition, under the stage's name, for those after it.
 
     In training, the condition is the estimate behind the stage's own loss, with its gradient, so that the losses of
-    later stages train the earlier ones, too. A stage that is not trained runs as it does in use, without gradient.
+    later stages train the earlier ones, too. A stage that is not trained, or whose loss gives no estimate, as those of
+    tokens, runs as it does in use, without gradient.
     With `teacher_forcing` the condition is the clean target of the stage instead, as stages of tokens need it.
 
     `sampling` is that of the last stage that samples. Two kinds of options are the cascade's own: `until`, the name of
@@ -100,33 +101,26 @@ class Cascade(Head):
         return self.stages[name]  # type: ignore[return-value]
 
     def loss(self, clean: Condition, cond: Condition) -> Loss:
-        """Weighted sum of the losses of the trained stages; stages after the last of these do not run.
-
-        Raises:
-            ValueError: a trained stage gives no estimate, a later one reads it, and there is no teacher forcing.
-        """
+        """Weighted sum of the losses of the trained stages; stages after the last of these do not run."""
         names = list(self.stages)
         names = names[: 1 + max(names.index(name) for name in self.trained)]
         cond, parts = dict(cond), {}
         totals: list[Tensor] = []
         estimate: Tensor | None = None
         for index, name in enumerate(names):
-            stage = self._stage(name)
+            stage, estimate = self._stage(name), None
             if name in self.trained:
                 taught = {key: clean[self._stage(key).target] for key in self._taught(name)}
                 loss = stage.loss(clean, {**cond, **taught})
                 totals.append(self.weights[name] * loss.total)
                 parts.update({f"{name}/{part}": value for part, value in loss.parts.items()})
                 estimate = loss.data
-            elif self.teacher_forcing:
-                estimate = None
-            else:
+            read = any(name in self._stage(later).reads for later in names[index + 1 :])
+            if estimate is None and read and not self.teacher_forcing:
                 with torch.no_grad():
                     estimate = stage.generate(cond, noise=torch.randn_like)
             if estimate is not None:
                 cond[name] = estimate
-            elif not self.teacher_forcing and any(name in self._stage(later).reads for later in names[index + 1 :]):
-                raise ValueError(f"stage {name!r} gives no estimate in training, which a later stage reads")
         data = estimate if self._stage(names[-1]).target == self.target else None
         return Loss(torch.stack(totals).sum(), parts, data=data)
 

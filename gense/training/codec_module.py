@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from gense.checkpoints.codec import load_codec
+from gense.checkpoints.folder import load_strict
 from gense.losses import MultiScaleMelLoss, WaveLoss
 from gense.representations.codec import VectorCodec
 from gense.training.adversarial import AdversarialModule
@@ -37,10 +39,13 @@ class CodecModule(AdversarialModule):
         guard: against codes that nothing takes; None is a `CodebookGuard` with its defaults.
         move_until: share of the training after which no code moves any more, in [0, 1], so that the averaged weights
             and the falling learning rate settle.
+        initial: folder of a codec of the same sizes, from whose weights training begins.
+        fixed_codes: train the decoder alone: what the codec codes stays as it is in `initial`, and a token model that
+            was trained on its codes stays of use.
         settings: weights, levels, rates and metrics of `AdversarialModule`.
 
     Raises:
-        ValueError: a share is not in [0, 1].
+        ValueError: a share is not in [0, 1], `fixed_codes` without `initial`, or other sizes in `initial`.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class CodecModule(AdversarialModule):
         noisy_share: float = 0.0,
         guard: CodebookGuard | None = None,
         move_until: float = 0.8,
+        initial: str | None = None,
+        fixed_codes: bool = False,
         **settings: Any,
     ):
         super().__init__(
@@ -62,7 +69,13 @@ class CodecModule(AdversarialModule):
         )  # fmt: skip
         if not (0 <= noisy_share <= 1 and 0 <= move_until <= 1):
             raise ValueError(f"noisy_share={noisy_share}, move_until={move_until}: need both in [0, 1]")
-        self.codec = codec.requires_grad_(True)
+        if fixed_codes and initial is None:
+            raise ValueError("fixed_codes=True: name the codec that made the codes, initial=")
+        if initial is not None:
+            load_strict(codec, load_codec(initial).state_dict(), initial)
+        self.codec = codec.requires_grad_(not fixed_codes)
+        self.codec.decoder.requires_grad_(True)
+        self.fixed_codes = fixed_codes
         self.distance = MultiScaleMelLoss(sample_rate=codec.sample_rate) if distance is None else distance
         self.guard = CodebookGuard() if guard is None else guard
         self.noisy_share, self.move_until = noisy_share, move_until
@@ -85,6 +98,10 @@ class CodecModule(AdversarialModule):
             noisy = torch.rand(len(wav), 1, device=wav.device) < self.noisy_share
             wav = torch.where(noisy, batch.noisy, wav)
         wav = self._whole(wav * self._gain(wav))
+        if self.fixed_codes:
+            with torch.no_grad():
+                vectors = self.codec.quantiser.decode(self.codec.encode(wav))
+            return wav, self.codec.waveform(vectors, wav.shape[-1]), {}
         made = self.codec.reconstruct(wav, quantise=bool(self.guard.placed))
         self.vectors = made.vectors.detach()
         return wav, made.wav, made.losses
@@ -92,7 +109,8 @@ class CodecModule(AdversarialModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         index = int(self.batches)
         super().training_step(batch, batch_idx)
-        assert self.vectors is not None
+        if self.vectors is None:
+            return
         move = index < self.move_until * self._total()
         ended = self.guard.after(self.codec.quantiser, self.vectors, batch=index, move=move)
         self.vectors = None

@@ -65,7 +65,9 @@ def copy_fitting(target: Mapping[str, Tensor], given: Mapping[str, Tensor], part
 
 
 def fill_speech_models(enhancer: Enhancer, sources: Mapping[str, str]) -> None:
-    """Copy the weights of published speech models into networks of the same sizes, from which training begins.
+    """Copy the weights of speech models into networks of the same sizes, from which training begins.
+
+    A network with fewer layers gets the first ones: nothing need be kept of layers that nobody reads.
 
     The configuration in the method's YAML stays one of sizes, so that what is saved loads without the published model.
 
@@ -83,7 +85,9 @@ def fill_speech_models(enhancer: Enhancer, sources: Mapping[str, str]) -> None:
             network = enhancer.get_submodule(f"{part}.network")
         except AttributeError as error:
             raise ValueError(f"the enhancer has no speech model {part!r}: {error}") from error
-        load_strict(network, load_network(source).state_dict(), source)
+        given, own = load_network(source).state_dict(), network.state_dict()
+        kept = {name: value for name, value in given.items() if name in own or "encoder.layers." not in name}
+        load_strict(network, kept, source)
 
 
 def fill_vocoder(enhancer: Enhancer, source: str) -> None:

@@ -13,21 +13,22 @@ import gense
 from gense import Sampling, samplers
 from gense.backbones import Backbone, DiT
 from gense.checkpoints.build import build
-from gense.heads import MaskedTokenHead
+from gense.heads import Given, MaskedTokenHead
 from gense.heads.resolve import changed
 from gense.types import Batch
 from tests.backbones.test_causal_lm import ids
 
 
-def head_of(streams: int = 1, size: int = 5, **settings: Any) -> MaskedTokenHead:
+def head_of(streams: int = 1, size: int = 5, given: int = 1, **settings: Any) -> MaskedTokenHead:
     torch.manual_seed(0)
     network = DiT(
         features=16, dim=32, depth=2, heads=2, head_dim=16, condition=["noisy_codes"], tokens=None, rotary_heads=None,
         dropout=0.0,
     )  # fmt: skip
     return MaskedTokenHead(
-        network, target="codes", condition="noisy_codes", size=size, streams=streams, features=16, **settings
-    )
+        network, target="codes", conditions=[Given("noisy_codes", size=5, streams=given)], size=size, streams=streams,
+        features=16, **settings,
+    )  # fmt: skip
 
 
 def shifted(items: int, frames: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -71,14 +72,16 @@ class Fixed(Backbone):
 
 def test_hidden_tokens_alone_count_and_the_network_hears_their_share() -> None:
     network = Fixed()
-    head = MaskedTokenHead(network, target="codes", condition="noisy_codes", size=7, streams=2, features=4)
+    given = [Given("noisy_codes", size=7), Given("noisy_mel", channels=3)]
+    head = MaskedTokenHead(network, target="codes", conditions=given, size=7, streams=2, features=4)
     with torch.no_grad():
         head.out.bias.zero_()
-    clean, cond = {"codes": ids(6, 2, 10, high=7)}, {"noisy_codes": ids(6, 1, 10, high=7)}
+    clean, mel = {"codes": ids(6, 2, 10, high=7)}, torch.rand(6, 3, 10)
+    cond = {"noisy_codes": ids(6, 1, 10, high=7), "noisy_mel": mel}
     loss = head.loss(clean, cond)
     assert loss.total.item() == pytest.approx(math.log(7))
     x, share, given = network.asked
-    table = head.clean_embedding.weight.unflatten(0, (2, 8))
+    table = head.embedding.table.weight.unflatten(0, (2, 8))
     tokens = clean["codes"]
     for item in range(6):
         # Each stream of a frame is its token or the hidden id; one of the four sums it is
@@ -86,16 +89,19 @@ def test_hidden_tokens_alone_count_and_the_network_hears_their_share() -> None:
             [table[0, a] + table[1, b] for a in (tokens[item, 0, n], 7) for b in (tokens[item, 1, n], 7)]
             for n in range(10)
         ]
-        found = [min(range(4), key=lambda k: float((x[item, :, n] - sums[n][k]).abs().sum())) for n in range(10)]
+        with torch.no_grad():
+            found = [min(range(4), key=lambda k: float((x[item, :, n] - sums[n][k]).abs().sum())) for n in range(10)]
         hidden = sum(k // 2 + k % 2 for k in found)
         assert hidden >= 1
         assert share[item].item() == pytest.approx(hidden / 20)
-    torch.testing.assert_close(given["noisy_codes"], head.noisy_embedding(cond["noisy_codes"][:, 0]).mT)
+    torch.testing.assert_close(given["noisy_codes"], head.given["noisy_codes"].table(cond["noisy_codes"][:, 0]).mT)
+    weight, bias = head.given["noisy_mel"].weight[:, :, 0], head.given["noisy_mel"].bias
+    torch.testing.assert_close(given["noisy_mel"], weight @ mel + bias[:, None])
 
 
 @torch.no_grad()
 def test_an_item_does_not_depend_on_its_neighbours() -> None:
-    head, cond = head_of(2).eval(), {"noisy_codes": ids(3, 2, 6, high=5)}
+    head, cond = head_of(2, given=2).eval(), {"noisy_codes": ids(3, 2, 6, high=5)}
     torch.nn.init.normal_(head.backbone.output.weight)
     together = head.generate(cond, noise=samplers.per_item([1, 2, 3]))
     assert together.shape == (3, 2, 6)
@@ -137,12 +143,24 @@ def test_what_nobody_takes_is_refused(sampling: Sampling, options: dict[str, Any
 
 def test_tokens_that_do_not_fit_are_refused() -> None:
     head = head_of()
-    with pytest.raises(ValueError, match="K at most 1"):
-        head.generate({"noisy_codes": ids(2, 2, 4, high=5)})
+    for wrong in (ids(2, 2, 4, high=5), torch.rand(2, 1, 4), ids(2, 4, high=5)):
+        with pytest.raises(ValueError, match=r"'noisy_codes' is .*: expected int64 ids \(B, 1, T\)"):
+            head.generate({"noisy_codes": wrong})
     with pytest.raises(ValueError, match="as many frames as"):
         head.loss({"codes": ids(2, 1, 5, high=5)}, {"noisy_codes": ids(2, 1, 4, high=5)})
     with pytest.raises(ValueError, match="size=0"):
         head_of(size=0)
+    with pytest.raises(ValueError, match="name at least one"):
+        MaskedTokenHead(Fixed(), target="codes", conditions=[], size=5)
+    for numbers in ({}, {"size": 5, "channels": 4}):
+        with pytest.raises(ValueError, match="need one of them"):
+            Given("noisy_codes", **numbers)
+    with pytest.raises(ValueError, match="numbers >= 1"):
+        Given("noisy_mel", channels=0)
+    two = [Given("noisy_codes", size=5), Given("noisy_mel", channels=3)]
+    head = MaskedTokenHead(Fixed(), target="codes", conditions=two, size=5)
+    with pytest.raises(ValueError, match="different numbers of frames: 'noisy_codes' 4, 'noisy_mel' 5"):
+        head.generate({"noisy_codes": ids(2, 1, 4, high=5), "noisy_mel": torch.rand(2, 3, 5)})
 
 
 def test_a_whole_method_of_it_comes_from_a_configuration(clip) -> None:
@@ -153,7 +171,8 @@ def test_a_whole_method_of_it_comes_from_a_configuration(clip) -> None:
     network = {"features": 16, "dim": 32, "depth": 1, "heads": 2, "head_dim": 16, "condition": ["noisy_codes"],
                "tokens": None}  # fmt: skip
     head = {
-        "target": "codes", "condition": "noisy_codes", "size": 16, "streams": 2, "features": 16,
+        "target": "codes", "size": 16, "streams": 2, "features": 16,
+        "conditions": [{"read": "noisy_codes", "size": 16, "streams": 2}],
         "backbone": {"class_path": "gense.backbones.DiT", "init_args": network},
     }  # fmt: skip
     enhancer = build({

@@ -371,9 +371,19 @@ def test_stages_are_trained_on_the_clean_tokens_of_those_before(train: list[str]
     assert loss.data is None
 
 
-def test_without_teacher_forcing_stages_of_tokens_cannot_be_trained_together() -> None:
-    with pytest.raises(ValueError, match="gives no estimate in training"):
-        cascade().loss({"words": ids(2, 1, 4, high=8), "tokens": ids(2, 1, 8, high=8)}, both())
+def test_without_teacher_forcing_stages_are_trained_on_what_those_before_write() -> None:
+    model, cond = cascade(), both()
+    for name in model.stages:
+        model.stages[name].sampling = greedy()
+    clean = {"words": ids(2, 1, 4, high=8), "tokens": ids(2, 1, 8, high=8)}
+    loss = model.loss(clean, cond)
+    with torch.no_grad():
+        words = model.stages["words"].generate(cond)
+    first = model.stages["words"].loss(clean, cond).total
+    second = model.stages["sounds"].loss(clean, {**cond, "words": words}).total
+    assert loss.total.item() == pytest.approx((first + second).item(), rel=1e-6)
+    loss.total.backward()
+    assert all(p.grad is not None for p in model.stages["words"].lm.blocks.parameters())
 
 
 def test_it_is_built_from_a_configuration_without_memory() -> None:

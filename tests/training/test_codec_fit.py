@@ -184,3 +184,16 @@ def test_a_codec_at_the_rate_of_samples_is_trained_by_the_same_loop(clip, monkey
         assert sum(kept) == 1
     with pytest.raises(ValueError, match=r"noisy_share=1\.5"):
         CodecModule(codec, Discriminators(**JUDGES), noisy_share=1.5)
+
+
+def test_a_decoder_alone_is_trained_on_for_codes_that_stay(folder, run, tmp_path, capsys) -> None:
+    before = only(run, "model")
+    more = ["--model.init_args.fixed_codes=true", "--trainer.max_steps=6", "--model.init_args.adversarial_from=0"]
+    assert main(["fit", "--config", str(folder / "train.yaml"), *more]) == 1
+    assert "fixed_codes=True: name the codec that made the codes, initial=" in capsys.readouterr().err
+    after = only(fit(folder, tmp_path / "run", f"--model.init_args.initial={before}", *more), "model")
+    old, new = load_codec(before), load_codec(after)
+    wav = torch.from_numpy(soundfile.read(folder / "speech/a.wav", dtype="float32")[0])[None]
+    assert torch.equal(old.encode(wav), new.encode(wav))
+    moved = {name.split(".")[0] for name, value in new.state_dict().items() if not value.equal(old.state_dict()[name])}
+    assert moved == {"decoder"}

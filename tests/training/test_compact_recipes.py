@@ -54,7 +54,9 @@ def speech_model(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_all_of_them_name_one_speech_model() -> None:
-    assert hubert("method/pase-compact.yaml") == hubert("method/gense-compact.yaml") == hubert("train/ssl-compact.yaml")
+    whole = hubert("train/ssl-compact.yaml")
+    assert hubert("method/pase-compact.yaml") == whole
+    assert {**hubert("method/gense-compact.yaml"), "num_hidden_layers": 4} == whole, "it reads the second layer alone"
 
 
 def test_pase_begins_from_the_speech_model_and_its_vocoder_hears_what_it_makes(
@@ -107,7 +109,7 @@ def test_gense_learns_on_the_codes_and_clusters_of_what_was_trained_before(
     settings["guard"]["plain_batches"] = 1
     codec = rehearse(config, tmp_path / "codec")
     config = recipe("gense-compact", folder, steps=2, seconds=0.64)
-    lm = {"dim": 16, "depth": 1, "heads": 2}
+    network = {"features": 16, "dim": 16, "depth": 1, "heads": 2, "head_dim": 8}
     config["model"].update(
         warmup_steps=1, codecs={"codes": str(codec)},
         speech_models={"representations.semantic.features": str(speech_model)},
@@ -117,17 +119,23 @@ def test_gense_learns_on_the_codes_and_clusters_of_what_was_trained_before(
                 "representations.semantic": {"clusters": 8, "dim": 16},
                 "representations.semantic.features": {"model": hubert("method/gense-compact.yaml")},
                 "representations.codes": CODEC,
-                "head.stages.semantic": {"size": 8},
-                "head.stages.semantic.lm": lm,
-                "head.stages.acoustic": {"size": 8},
-                "head.stages.acoustic.lm": {**lm, "streams": 2},
+                "head.stages.semantic": {"size": 8, "features": 16},
+                "head.stages.semantic.backbone": network,
+                "head.stages.acoustic": {
+                    "size": 8, "streams": 2, "features": 16,
+                    "conditions": [{"read": "semantic", "size": 8}, {"read": "noisy_mel", "channels": 80}],
+                },
+                "head.stages.acoustic.backbone": network,
             },
             tmp_path,
         ),
     )  # fmt: skip
     enhancer = gense.load(rehearse(config, tmp_path / "method"), device="cpu")
     given = load_network(str(speech_model)).state_dict()
-    torch.testing.assert_close(enhancer.representations["semantic"].features.network.state_dict(), given)
+    own = enhancer.representations["semantic"].features.network.state_dict()
+    left = {name for name in given if "encoder.layers.2." in name or "encoder.layers.3." in name}
+    assert left
+    torch.testing.assert_close(own, {name: value for name, value in given.items() if name not in left})
     out = gense.enhance(clip.noisy[:8000], enhancer, sample_rate=16000)
     assert out.shape == (8000,)
     torch.testing.assert_close(out, gense.enhance(clip.noisy[:8000], enhancer, sample_rate=16000))
