@@ -1,7 +1,4 @@
-"""A headless Chromium for tests of pages, and a record of everything that goes wrong in one.
-
-A test module imports the fixture by name: `from tests.browser import chromium  # noqa: F401`.
-"""
+"""A headless Chromium for tests of pages, and a record of everything that goes wrong in one."""
 
 from __future__ import annotations
 

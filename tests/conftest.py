@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.browser import chromium
+
+__all__ = ["chromium"]  # one browser for all modules: two of playwright's loops cannot run in one thread
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

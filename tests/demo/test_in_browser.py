@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.browser import chromium, watched  # noqa: F401
+from tests.browser import watched
 from tests.conftest import EXAMPLES
 
 pytest.importorskip("gradio")
@@ -63,7 +63,7 @@ DECODED = """async (link) => {
 }"""
 
 
-def test_a_file_is_enhanced_heard_and_seen(address: str, chromium, tmp_path: Path) -> None:  # noqa: F811
+def test_a_file_is_enhanced_heard_and_seen(address: str, chromium, tmp_path: Path) -> None:
     page = chromium.new_page(viewport={"width": 1280, "height": 1150})
     page.set_default_timeout(WAIT)
     log = watched(page)
@@ -94,7 +94,7 @@ def test_a_file_is_enhanced_heard_and_seen(address: str, chromium, tmp_path: Pat
     page.close()
 
 
-def test_controls_follow_the_method_and_errors_are_shown(address: str, chromium, tmp_path: Path) -> None:  # noqa: F811
+def test_controls_follow_the_method_and_errors_are_shown(address: str, chromium, tmp_path: Path) -> None:
     page = chromium.new_page()
     page.set_default_timeout(WAIT)
     log = watched(page)
@@ -140,7 +140,7 @@ def test_controls_follow_the_method_and_errors_are_shown(address: str, chromium,
     page.close()
 
 
-def test_the_microphone_is_a_source(address: str, chromium) -> None:  # noqa: F811
+def test_the_microphone_is_a_source(address: str, chromium) -> None:
     """Chromium's own test tone in place of a microphone."""
     context = chromium.new_context(permissions=["microphone"])
     page = context.new_page()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gense.report import write_evaluation_report, write_sweep_report
-from tests.browser import Log, chromium, watched  # noqa: F401
+from tests.browser import Log, watched
 from tests.report.made import evaluation, sweep
 
 GAINS = [1.5, -0.25, 0.5, 0.12, float("nan"), -1.0, 0.75]
@@ -38,7 +38,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def opened(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:  # noqa: F811
+def opened(chromium: Any, reports: dict[str, Path]) -> Iterator[Any]:
     """A function that opens a report by name; afterwards nothing may have gone wrong."""
     pages: list[Any] = []
     logs: list[Log] = []
