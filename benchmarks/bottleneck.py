@@ -7,7 +7,7 @@ tables, each score before and after:
 
     parts      the validation pairs, split by reverberation, by SNR and by whether the speaker is in the training data
     oracles    the output with the phase or the magnitude of the clean recording instead of its own, and the noisy
-               recording under the ideal ratio mask: what would be gained by solving one part of the problem
+               recording under the ideal mask of at most 1: what would be gained by solving one part of the problem
     heard      mixtures made alike of speech and noise that the training had and that it did not have: a gap says that
                more data would help, none that the network or its training is too small
 """
@@ -57,7 +57,7 @@ def oracles(clean: np.ndarray, noisy: np.ndarray, output: np.ndarray) -> dict[st
         "its magnitude, noisy phase": combined(e, y, size),
         "clean magnitude, its phase": combined(s, e, size),
         "clean magnitude, noisy phase": combined(s, y, size),
-        "ideal ratio mask on the noisy": combined(torch.minimum(s.abs(), y.abs()), y, size),
+        "ideal mask, at most 1, on noisy": combined(torch.minimum(s.abs(), y.abs()), y, size),
     }
 
 
