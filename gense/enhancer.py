@@ -102,6 +102,11 @@ class Enhancer(nn.Module):
         return self._representation(self.head.target)
 
     @property
+    def used(self) -> set[str]:
+        """Names of the representations that enhancing takes; training may read others, too."""
+        return {key.removeprefix("noisy_") for key in self.features} | {self.head.target}
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
@@ -141,8 +146,15 @@ class Enhancer(nn.Module):
         """Training loss of a batch: the head's own and, weighted, those on waveforms.
 
         Raises:
-            ValueError: the batch has transcripts and the method takes none, or `wave_losses` lack an estimate.
+            ValueError: the batch has transcripts and the method takes none, `wave_losses` lack an estimate, or the
+                weights came without a representation that training reads.
         """
+        for name in self.head.targets:
+            if name not in self.representations:
+                raise ValueError(
+                    f"training reads representation {name!r}, which these weights came without: build the method from "
+                    "its YAML and train or fill it first"
+                )
         scale = self.level.scale(batch.noisy, training=True)
         clean, noisy = batch.clean / scale, batch.noisy / scale
         targets = {name: self._representation(name).encode(clean) for name in self.head.targets}

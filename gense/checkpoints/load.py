@@ -65,6 +65,11 @@ def _load_pair(method: Path, weights: Path, source: str, *, trust: bool, bundled
         enhancer = build(read_config(method), trust=trust, state=None if bundled else state)
     except ValueError as error:
         raise ValueError(f"{method}: {str(error).removeprefix(f'{method}: ')}") from error
+    for name, representation in list(enhancer.representations.items()):
+        prefix = f"representations.{name}."
+        # What training alone reads, such as the speech model behind semantic tokens, may be left out of the weights
+        if name not in enhancer.used and representation.state_dict() and not any(k.startswith(prefix) for k in state):
+            del enhancer.representations[name]
     load_strict(enhancer, state, source)
     return enhancer.eval()
 

@@ -11,7 +11,9 @@ import yaml
 
 import gense
 from gense.checkpoints.build import read_config
+from gense.checkpoints.folder import WEIGHTS, read_state, write_folder
 from gense.ssl import load_network
+from gense.types import Batch
 from tests.training.test_token_recipes import CONFIGS, folder, recipe, rehearse, tiny_method
 from tests.training.test_vocoder_fit import JUDGES
 
@@ -130,7 +132,8 @@ def test_gense_learns_on_the_codes_and_clusters_of_what_was_trained_before(
             tmp_path,
         ),
     )  # fmt: skip
-    enhancer = gense.load(rehearse(config, tmp_path / "method"), device="cpu")
+    method = rehearse(config, tmp_path / "method")
+    enhancer = gense.load(method, device="cpu")
     given = load_network(str(speech_model)).state_dict()
     own = enhancer.representations["semantic"].features.network.state_dict()
     left = {name for name in given if "encoder.layers.2." in name or "encoder.layers.3." in name}
@@ -139,3 +142,15 @@ def test_gense_learns_on_the_codes_and_clusters_of_what_was_trained_before(
     out = gense.enhance(clip.noisy[:8000], enhancer, sample_rate=16000)
     assert out.shape == (8000,)
     torch.testing.assert_close(out, gense.enhance(clip.noisy[:8000], enhancer, sample_rate=16000))
+
+    state = read_state(method / WEIGHTS)
+    (tmp_path / "small").mkdir()
+    kept = {name: value for name, value in state.items() if not name.startswith("representations.semantic.")}
+    small = gense.load(write_folder(tmp_path / "small", read_config(method / "method.yaml"), kept), device="cpu")
+    assert "semantic" not in small.representations, "training alone reads it"
+    torch.testing.assert_close(out, gense.enhance(clip.noisy[:8000], small, sample_rate=16000))
+    with pytest.raises(ValueError, match="training reads representation 'semantic', which these weights came without"):
+        small.loss(Batch(torch.rand(1, 6400), torch.rand(1, 6400)))
+    del kept[next(name for name in kept if name.startswith("representations.codes."))]
+    with pytest.raises(ValueError, match="1 missing"):
+        gense.load(write_folder(tmp_path / "small", read_config(method / "method.yaml"), kept), device="cpu")
