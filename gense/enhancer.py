@@ -65,8 +65,7 @@ class Enhancer(nn.Module):
         if text is not None and TEXT not in head.reads:
             raise ValueError(f"there is a tokenizer, but the head reads no text, only {', '.join(head.reads)}")
         features = tuple(key for key in head.reads if key != TEXT)
-        needed = [*(key.removeprefix("noisy_") for key in features), head.target, *head.targets]
-        for name in needed:
+        for name in [*(key.removeprefix("noisy_") for key in features), head.target]:
             if name not in representations:
                 raise ValueError(f"the head needs representation {name!r}; there are {', '.join(representations)}")
         self.representations = nn.ModuleDict(representations)
@@ -100,11 +99,6 @@ class Enhancer(nn.Module):
     def target(self) -> Representation:
         """The representation that the head predicts."""
         return self._representation(self.head.target)
-
-    @property
-    def used(self) -> set[str]:
-        """Names of the representations that enhancing takes; training may read others, too."""
-        return {key.removeprefix("noisy_") for key in self.features} | {self.head.target}
 
     @property
     def device(self) -> torch.device:
@@ -146,15 +140,10 @@ class Enhancer(nn.Module):
         """Training loss of a batch: the head's own and, weighted, those on waveforms.
 
         Raises:
-            ValueError: the batch has transcripts and the method takes none, `wave_losses` lack an estimate, or the
-                weights came without a representation that training reads.
+            ValueError: unwanted transcripts, `wave_losses` without an estimate, or weights without what training reads.
         """
-        for name in self.head.targets:
-            if name not in self.representations:
-                raise ValueError(
-                    f"training reads representation {name!r}, which these weights came without: build the method from "
-                    "its YAML and train or fill it first"
-                )
+        if lacking := [name for name in self.head.targets if name not in self.representations]:
+            raise ValueError(f"no representation {lacking[0]!r}: build the method from its YAML to train it")
         scale = self.level.scale(batch.noisy, training=True)
         clean, noisy = batch.clean / scale, batch.noisy / scale
         targets = {name: self._representation(name).encode(clean) for name in self.head.targets}
@@ -165,8 +154,7 @@ class Enhancer(nn.Module):
             return loss
         if loss.data is None:
             raise ValueError(f"{type(self.head).__name__} gives no estimate of the data, on which wave_losses work")
-        total, parts = loss.total, dict(loss.parts)
-        estimate = self.decode(loss.data, clean.shape[-1])
+        total, parts, estimate = loss.total, dict(loss.parts), self.decode(loss.data, clean.shape[-1])
         for wave_loss in self.wave_losses:
             value = wave_loss(estimate, clean)
             total = total + wave_loss.weight * value

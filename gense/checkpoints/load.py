@@ -59,17 +59,12 @@ def _load_hub(repository: str, *, trust: bool) -> Enhancer:
     return _load_pair(method, weights, repository, trust=trust)
 
 
-def _load_pair(method: Path, weights: Path, source: str, *, trust: bool, bundled: bool = False) -> Enhancer:
+def _load_pair(method: Path, weights: Path, source: str, *, trust: bool) -> Enhancer:
     state = {name: value.float() for name, value in read_state(weights).items()}
     try:
-        enhancer = build(read_config(method), trust=trust, state=None if bundled else state)
+        enhancer = build(read_config(method), trust=trust, state=state)
     except ValueError as error:
         raise ValueError(f"{method}: {str(error).removeprefix(f'{method}: ')}") from error
-    for name, representation in list(enhancer.representations.items()):
-        prefix = f"representations.{name}."
-        # What training alone reads, such as the speech model behind semantic tokens, may be left out of the weights
-        if name not in enhancer.used and representation.state_dict() and not any(k.startswith(prefix) for k in state):
-            del enhancer.representations[name]
     load_strict(enhancer, state, source)
     return enhancer.eval()
 
@@ -91,7 +86,12 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
     if entry.bundled is not None:
         assert entry.config is not None
         method = Path(str(resources.files("gense.configs") / "method" / entry.config))
-        return _load_pair(method, entry.bundled, entry.name, trust=False, bundled=True)
+        config = read_config(method)
+        for name in entry.without:
+            del config["init_args"]["representations"][name]
+        enhancer = build(config)
+        load_strict(enhancer, {name: value.float() for name, value in read_state(entry.bundled).items()}, entry.name)
+        return enhancer.eval()
     assert entry.url is not None
     path = cached(entry)
     files = {**{path.with_name(name): url for name, url in entry.beside.items()}, path: entry.url}

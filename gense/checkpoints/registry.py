@@ -26,6 +26,7 @@ class Entry:
         sample_rate: Hz, None where it stands in the file only.
         file: name of a bundled file, or None.
         config: name of the bundled method file that belongs to `file`.
+        without: representations of the method that training alone reads, for which `file` has no weights.
         url: address of a published file, or None.
         beside: name -> address of files that are kept beside it, because its format looks for them there.
         sha256: of the file, where known.
@@ -42,6 +43,7 @@ class Entry:
     sample_rate: int | None
     file: str | None = None
     config: str | None = None
+    without: tuple[str, ...] = ()
     url: str | None = None
     beside: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
