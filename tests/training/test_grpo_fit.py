@@ -186,7 +186,9 @@ def folder(tmp_path_factory, clip) -> Path:
     train = yaml.safe_load((source / "train/flowse-grpo.yaml").read_text())
     settings = train["model"]["init_args"]
     settings.update(
-        enhancer="method.yaml", initial=None, rewards=[{"metric": "estoi"}, {"metric": "si_sdr", "weight": 0.5}],
+        enhancer="method.yaml", initial=None, vocoder=None,
+        rollouts={"sampler": "exponential", "steps": 2, "options": {"eta": 1.0}},
+        rewards=[{"metric": "estoi"}, {"metric": "si_sdr", "weight": 0.5}],
         group=4, workers=0, rows=4, metrics=["lsd"],
     )
     train["data"] = {
@@ -271,4 +273,4 @@ def test_the_shipped_training_is_of_the_bundled_model(tmp_path) -> None:
             lightning.LightningModule, subclass_mode_model=True, run=False, save_config_callback=None,
             args=["--config", str(path), "--model.init_args.grupp=3"],
         )  # fmt: skip
-    assert gense.load(settings["initial"], device="cpu").head.sampling.steps == 1
+    assert gense.load(settings["initial"], device="cpu").head.sampling.steps == settings["rollouts"]["steps"]
