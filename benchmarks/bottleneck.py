@@ -1,6 +1,6 @@
 """Where a model loses: by kind of recording, by magnitude and phase, and by what its training had heard.
 
-    python benchmarks/bottleneck.py data --method flowse
+    python benchmarks/bottleneck.py data --method flowse/compact
 
 `data` has the layout that configs/data/mixtures.yaml names, with val_pairs/pairs.csv (snr_db, reverb, speaker). Three
 tables, each score before and after:
@@ -133,7 +133,7 @@ def heading(name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--method", default="flowse")
+    parser.add_argument("--method", default="flowse/compact")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--mixtures", type=int, default=40, help="of each kind, 4 s each")
     parser.add_argument("--speech", default="", help="subfolder of speech/train and speech/val for the third table")

@@ -283,8 +283,8 @@ def methods() -> list[Method]:
     """List every method and its weights."""
     found = []
     for entry in registry.entries():
-        path = entry.bundled or cached(entry)
-        size = path.stat().st_size / 1e6 if path.exists() else None
+        paths = entry.files or (cached(entry),)
+        size = sum(path.stat().st_size for path in paths) / 1e6 if all(path.exists() for path in paths) else None
         found.append(
             Method(
                 entry.name, entry.default, entry.summary, entry.sample_rate, size, entry.licence, entry.source,

@@ -8,6 +8,8 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from torch import Tensor
+
 from gense.checkpoints import registry
 from gense.checkpoints.build import build, read_config
 from gense.checkpoints.fetch import cache_folder, fetch, from_hub
@@ -90,7 +92,7 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
         for name in entry.without:
             del config["init_args"]["representations"][name]
         enhancer = build(config)
-        load_strict(enhancer, {name: value.float() for name, value in read_state(entry.bundled).items()}, entry.name)
+        load_strict(enhancer, _bundled_state(entry), entry.name)
         return enhancer.eval()
     assert entry.url is not None
     path = cached(entry)
@@ -105,6 +107,17 @@ def _load_entry(entry: registry.Entry) -> Enhancer:
     if entry.sampling:
         enhancer.head.sampling = replace(Sampling(), **entry.sampling)
     return enhancer
+
+
+def _bundled_state(entry: registry.Entry) -> dict[str, Tensor]:
+    """Weights of a bundled model, float32, with the parts that lie in other bundled files."""
+    assert entry.bundled is not None
+    state = {name: value.float() for name, value in read_state(entry.bundled).items()}
+    for part, other in entry.others.items():
+        for name, value in _bundled_state(other).items():
+            if name.startswith("head."):
+                state[f"{part}.{name.removeprefix('head.')}"] = value
+    return state
 
 
 def cached(entry: registry.Entry) -> Path:

@@ -26,6 +26,8 @@ class Entry:
         sample_rate: Hz, None where it stands in the file only.
         file: name of a bundled file, or None.
         config: name of the bundled method file that belongs to `file`.
+        parts: parts of the method, by dotted name, that `file` leaves out because they are the heads of other bundled
+            weights: part -> method/weights.
         without: representations of the method that training alone reads, for which `file` has no weights.
         url: address of a published file, or None.
         beside: name -> address of files that are kept beside it, because its format looks for them there.
@@ -43,6 +45,7 @@ class Entry:
     sample_rate: int | None
     file: str | None = None
     config: str | None = None
+    parts: dict[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     url: str | None = None
     beside: dict[str, str] = field(default_factory=dict)
@@ -59,6 +62,17 @@ class Entry:
     def bundled(self) -> Path | None:
         """Path of the bundled weights, None for published ones."""
         return Path(str(resources.files("gense.weights") / self.file)) if self.file else None
+
+    @property
+    def others(self) -> dict[str, Entry]:
+        """The bundled weights that `parts` names, by part."""
+        found = {part: find(name) for part, name in self.parts.items()}
+        return {part: entry for part, entry in found.items() if entry is not None}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All bundled files that are read for these weights, `bundled` first; none for published ones."""
+        return (self.bundled, *(file for entry in self.others.values() for file in entry.files)) if self.bundled else ()
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from gense.checkpoints.load import cached
 def weights_hash(method: str | os.PathLike[str]) -> str:
     """sha256, hexadecimal, of the file that holds the weights of a method which `gense.load` has loaded before.
 
+    Where several bundled files hold them, it is the sha256 of their checksums in a row.
+
     Args:
         method: a name, folder, file or hub repository, as `gense.load` takes it.
 
@@ -24,6 +27,8 @@ def weights_hash(method: str | os.PathLike[str]) -> str:
     """
     entry = registry.find(method) if isinstance(method, str) else None
     if entry is not None:
+        if len(entry.files) > 1:
+            return hashlib.sha256("".join(file_hash(file) for file in entry.files).encode()).hexdigest()
         path = entry.bundled or cached(entry)
     else:
         path = Path(method)

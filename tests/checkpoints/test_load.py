@@ -236,6 +236,7 @@ def test_every_entry_is_whole() -> None:
         # Weights that nobody can have are listed with the reason; all others lie in the package or at an address
         assert bool(entry.url) + bool(entry.file) == (0 if entry.unsupported and not entry.url else 1), entry.name
         assert bool(entry.file) == bool(entry.config), entry.name
+        assert all(registry.find(name).file for name in entry.parts.values()), entry.name
         assert entry.url is None or entry.url.startswith("https://")
         assert all(url.startswith("https://") for url in entry.beside.values())
         assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}", entry.sha256)
@@ -244,6 +245,13 @@ def test_every_entry_is_whole() -> None:
         assert registry.find(entry.name) == entry
     assert registry.find("flowse").default
     assert registry.find("nothing") is None
+
+
+def test_a_part_is_the_head_of_the_model_that_it_names() -> None:
+    whole, part = gense.load("flowse/cascade", device="cpu"), gense.load("regression", device="cpu")
+    noisy = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0)) / 10
+    sampling = replace(whole.head.sampling, options={"until": "denoised"})
+    torch.testing.assert_close(whole.enhance(noisy, sampling=sampling), part.enhance(noisy), rtol=0, atol=0)
 
 
 # -- hub repositories ------------------------------------------------------------------------------------------------

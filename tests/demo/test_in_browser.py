@@ -81,7 +81,7 @@ def test_a_file_is_enhanced_heard_and_seen(address: str, chromium, tmp_path: Pat
     assert loudest > 0.01
     status = page.inner_text("#status")
     assert re.fullmatch(
-        r"flowse/compact, euler, uniform, 1 step, seed 0: 2 network calls, [\d.]+ s of work for 9\.00 s of audio, "
+        r"flowse/cascade, euler, uniform, 1 step, seed 0: 4 network calls, [\d.]+ s of work for 9\.00 s of audio, "
         r"real-time factor [\d.]+ on \w+", status.strip(),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
+from gense.checkpoints import registry
 from gense.scale import manifest, places
 from gense.scale.manifest import Row, Settings, done, merge, read, withdraw, write_part
 from gense.scale.weights import weights_hash
@@ -197,6 +198,17 @@ def test_weights_have_a_checksum(tmp_path: Path) -> None:
     expected = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
     assert weights_hash(model) == weights_hash(model / "model.safetensors") == weights_hash(model / "method.yaml")
     assert weights_hash(model) == expected
-    assert len(weights_hash("flowse")) == 64
+    assert len(weights_hash("flowse/compact")) == 64
     with pytest.raises(FileNotFoundError, match="no such file"):
         weights_hash(tmp_path)
+
+
+def test_weights_in_several_files_have_one_checksum_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries, whole = registry.entries(), registry.find("flowse/cascade")
+    assert whole is not None
+    before = weights_hash(whole.name)
+    assert len(before) == 64
+    # The same file with another part beside it is another model
+    other = dataclasses.replace(whole, parts={"head.stages.denoised": "flowse/compact"})
+    monkeypatch.setattr(registry, "entries", lambda: tuple(other if e is whole else e for e in entries))
+    assert weights_hash(whole.name) != before
