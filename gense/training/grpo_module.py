@@ -61,12 +61,12 @@ class GRPOModule(EnhancerModule):
         decay: see `EnhancerModule`.
         metrics: validation metrics beside those of the rewards. What is not rewarded shows whether a reward is hacked.
         initial: see `EnhancerModule`; without it, or a checkpoint, random weights are trained on.
-        vocoder: see `EnhancerModule`.
+        vocoder: see `EnhancerModule`; a method with one needs it beside `initial`, for rewards are about sound.
         vocabulary: see `EnhancerModule`.
 
     Raises:
         TypeError: a head without a path.
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `initial` comes without a vocoder for a method that has one.
     """
 
     def __init__(
@@ -106,6 +106,11 @@ class GRPOModule(EnhancerModule):
                 "group >= 2, clip > 0, kl >= 0 and the others >= 1"
             )
         group_noise(seed, group, mirrored=mirrored)
+        if enhancer.vocoder is not None and initial is not None and vocoder is None:
+            raise ValueError(
+                f"vocoder=None: {initial} fills the head alone, and rewards would judge a vocoder of random weights; "
+                "name one, such as vocoder: vocos-compact"
+            )
         super().__init__(
             enhancer, optimizer, warmup_steps=warmup_steps, final_share=final_share, decay=decay, metrics=metrics,
             initial=initial, vocoder=vocoder, vocabulary=vocabulary,

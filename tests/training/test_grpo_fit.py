@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import gense
+from gense.checkpoints.build import build, read_config
 from gense.cli import main
 from gense.metrics import METRICS, Metric
 from gense.training import GRPOModule, LoRA, Reward
@@ -274,3 +275,9 @@ def test_the_shipped_training_is_of_the_bundled_model(tmp_path) -> None:
             args=["--config", str(path), "--model.init_args.grupp=3"],
         )  # fmt: skip
     assert gense.load(settings["initial"], device="cpu").head.sampling.steps == settings["rollouts"]["steps"]
+
+
+def test_rewards_of_sound_want_a_trained_vocoder() -> None:
+    enhancer = build(read_config(Path(gense.__file__).parent / "configs/method/flowse-mel.yaml"))
+    with pytest.raises(ValueError, match="vocoder=None: flowse/mel-compact fills the head alone"):
+        GRPOModule(enhancer, [Reward("lsd")], initial="flowse/mel-compact")
