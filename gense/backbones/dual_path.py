@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from gense.backbones.base import Backbone
 from gense.backbones.layers.adaln import Modulation, TimeEmbedding, modulate
 from gense.backbones.layers.bands import BandJoin, Bands, BandSplit
+from gense.backbones.layers.spectra import side_by_side
 from gense.backbones.layers.transformer import FeedForward, merge_heads, split_heads
 from gense.types import Condition
 
@@ -170,12 +171,7 @@ class DualPath(Backbone):
 
     def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
         """Run the network once; x and the conditions are complex (B, 1, F, T), so is the result."""
-        spectra = torch.cat([x, *cond.values()], dim=1)
-        if spectra.shape[1] != self.inputs:
-            raise ValueError(
-                f"got {spectra.shape[1]} input spectra (state, {', '.join(cond) or 'no condition'}), "
-                f"the network was built with inputs={self.inputs}"
-            )
+        spectra = side_by_side(x, cond, self.inputs)
         if x.shape[-2] != self.bins or x.shape[-1] % self.patch:
             raise ValueError(
                 f"{x.shape[-2]} bins, {x.shape[-1]} frames: this network's bands hold {self.bins} bins, and it needs a "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gense.backbones.base import Backbone
 from gense.backbones.layers.sinusoidal import SinusoidalEmbedding
+from gense.backbones.layers.spectra import side_by_side
 from gense.types import Condition
 
 
@@ -180,12 +181,7 @@ class UNet(Backbone):
 
     def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
         """Run the network once; x and the conditions are complex (B, 1, F, T), so is the result."""
-        spectra = torch.cat([x, *cond.values()], dim=1)
-        if spectra.shape[1] != self.inputs:
-            raise ValueError(
-                f"got {spectra.shape[1]} input spectra (state, {', '.join(cond) or 'no condition'}), "
-                f"the network was built with inputs={self.inputs}"
-            )
+        spectra = side_by_side(x, cond, self.inputs)
         for name, size, patch in (("bins", x.shape[-2], self.patch[0]), ("frames", x.shape[-1], self.patch[1])):
             multiple = patch * 2 ** (self.levels - 1)
             if size % multiple:
