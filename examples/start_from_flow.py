@@ -1,6 +1,6 @@
 """Turn a bundled flow model into starting weights for networks without time, or with time yet to be learned.
 
-    python examples/start_from_flow.py flowse configs/method/regression.yaml regression-start --one-input
+    python examples/start_from_flow.py flowse/compact configs/method/regression.yaml regression-start --one-input
     gense fit --config configs/train/regression.yaml --model.initial regression-start ...
 
 At the prior end of its path, where one step begins, a flow from noisy to clean is a regression. The new folder holds
@@ -14,6 +14,7 @@ import argparse
 import torch
 
 import gense
+from gense.backbones import UNet
 from gense.checkpoints.build import build, read_config
 from gense.checkpoints.folder import write_folder
 from gense.training.fold import with_one_input, without_time
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--one-input", action="store_true", help="the new network reads the noisy input alone")
     settings = parser.parse_args()
     head = gense.load(settings.source, device="cpu").head
+    if not (hasattr(head, "process") and isinstance(head.backbone, UNet)):
+        raise SystemExit(f"{settings.source} is no flow with a U-Net alone: take flowse/compact, or a model like it")
     state = without_time(head.backbone, head.process.t_prior)
     if settings.one_input:
         state = with_one_input(head.backbone, state)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+import gense
 from gense.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +77,17 @@ def test_examples_run(name, tmp_path) -> None:
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_a_compact_flow_becomes_the_start_of_a_network_without_time(tmp_path) -> None:
+    usage = (ROOT / "examples" / "start_from_flow.py").read_text().split("python examples/start_from_flow.py ", 1)[1]
+    source, method, output, *options = shlex.split(usage.splitlines()[0])
+    command = [sys.executable, str(ROOT / "examples/start_from_flow.py")]
+    arguments = [str(ROOT / method), str(tmp_path / output), *options]
+    done = subprocess.run([*command, source, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "fresh: none" in done.stdout
+    assert gense.load(tmp_path / output, device="cpu").head.sampling is None
+    refused = subprocess.run([*command, "storm", *arguments], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "storm is no flow with a U-Net alone" in refused.stderr
