@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gense.losses import (
+    IntelligibilityLoss,
     MultiScaleMelLoss,
     PerceptualLoss,
     QualityLoss,
@@ -18,13 +19,14 @@ from gense.losses import (
     WaveLoss,
 )
 from gense.losses.quality import QualityNetwork, read_weights
-from gense.metrics import pesq, si_sdr
+from gense.metrics import estoi, pesq, si_sdr
 from gense.metrics.dnsmos import load_session
 from gense.metrics.dnsmos import windows as dnsmos_windows
 from gense.representations.melbank import mel_filterbank
 
 LOSSES: list[WaveLoss] = [
-    SpectralLoss(), WaveformLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss(), MultiScaleMelLoss()
+    SpectralLoss(), WaveformLoss(), SISDRLoss(), PerceptualLoss(), QualityLoss(), IntelligibilityLoss(),
+    MultiScaleMelLoss(),
 ]  # fmt: skip
 
 
@@ -86,7 +88,7 @@ def test_scores_beyond_those_of_the_target_earn_nothing(pair) -> None:
 def test_pauses_do_not_count(pair) -> None:
     noisy, clean = pair
     silenced = torch.stack([clean[0], 0 * clean[1]])
-    for loss in (SISDRLoss(), PerceptualLoss(), QualityLoss()):
+    for loss in (SISDRLoss(), PerceptualLoss(), QualityLoss(), IntelligibilityLoss()):
         torch.testing.assert_close(loss(noisy, silenced), loss(noisy[:1], clean[:1]))
 
 
@@ -120,6 +122,43 @@ def test_the_perceptual_model_agrees_with_pesq_on_real_speech(data_dir) -> None:
 def test_the_perceptual_model_knows_one_rate() -> None:
     with pytest.raises(ValueError, match="defined at 16000 Hz only"):
         PerceptualLoss(sample_rate=48000)
+
+
+def test_the_index_of_intelligibility_agrees_with_estoi(clip) -> None:
+    """The metric drops silent frames from the waveform and works at 10 kHz, so that they are near, not equal."""
+    loss, clean = IntelligibilityLoss(), clip.clean
+    for share in (1.0, 0.3, 0.1, 0.03):
+        wav = clean + share * (clip.noisy - clean)
+        index, enough = loss.index(torch.from_numpy(wav)[None], torch.from_numpy(clean.copy())[None])
+        assert enough.all()
+        assert float(index) == pytest.approx(estoi(wav, clean, clip.sample_rate), abs=0.03), share
+
+
+def test_the_index_of_intelligibility_agrees_with_estoi_on_real_speech(data_dir) -> None:
+    from gense.data import Pairs
+
+    loss, ours, theirs = IntelligibilityLoss(), [], []
+    for clean, noisy in Pairs(str(data_dir / "val_pairs"), 16000, limit=8):
+        for share in (1.0, 0.2):
+            wav = clean + share * (noisy - clean)
+            ours.append(float(loss.index(wav[None], clean[None])[0]))
+            theirs.append(estoi(wav.numpy(), clean.numpy(), 16000))
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.995
+    assert np.mean(np.abs(np.subtract(ours, theirs))) < 0.02
+
+
+def test_speech_too_short_for_intelligibility_gives_no_gradient(pair) -> None:
+    noisy, clean = pair
+    short = torch.nn.functional.pad(clean[:1, :4000], (0, 12000))
+    estimate = noisy[:1, :16000].clone().requires_grad_()
+    cost = IntelligibilityLoss()(estimate, short)
+    cost.backward()
+    assert float(cost) == 0.0
+    assert not estimate.grad.any()
+    with pytest.raises(ValueError, match="410 samples or more"):
+        IntelligibilityLoss()(noisy[:, :100], clean[:, :100])
+    with pytest.raises(ValueError, match="need at least 10000 Hz"):
+        IntelligibilityLoss(sample_rate=8000)
 
 
 def test_mel_distances_are_in_decades_and_sum_over_resolutions() -> None:

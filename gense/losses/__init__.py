@@ -1,6 +1,7 @@
 """Training losses on waveforms."""
 
 from gense.losses.base import WaveLoss
+from gense.losses.intelligibility import IntelligibilityLoss
 from gense.losses.mel import MultiScaleMelLoss
 from gense.losses.perceptual import PerceptualLoss
 from gense.losses.quality import QualityLoss
@@ -9,5 +10,6 @@ from gense.losses.spectral import SpectralLoss
 from gense.losses.waveform import WaveformLoss
 
 __all__ = [
-    "MultiScaleMelLoss", "PerceptualLoss", "QualityLoss", "SISDRLoss", "SpectralLoss", "WaveLoss", "WaveformLoss",
+    "IntelligibilityLoss", "MultiScaleMelLoss", "PerceptualLoss", "QualityLoss", "SISDRLoss", "SpectralLoss",
+    "WaveLoss", "WaveformLoss",
 ]  # fmt: skip

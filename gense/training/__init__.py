@@ -13,12 +13,13 @@ from gense.training.grpo_module import GRPOModule
 from gense.training.made import MadeFeatures
 from gense.training.masked_module import MaskedPredictionModule
 from gense.training.module import EnhancerModule
+from gense.training.muon import Muon
 from gense.training.randomness import SeededSteps
 from gense.training.rewards import Reward
 from gense.training.vocoder_module import VocoderModule
 
 __all__ = [
     "EMA", "CodebookGuard", "CodecModule", "DistilModule", "Diverged", "EnhancerModule", "FindRate", "FitCentres",
-    "GRPOModule", "LoRA", "LogExamples", "MadeFeatures", "MaskedPredictionModule", "Reward", "SeededSteps",
+    "GRPOModule", "LoRA", "LogExamples", "MadeFeatures", "MaskedPredictionModule", "Muon", "Reward", "SeededSteps",
     "StopOnDivergence", "VocoderModule",
 ]  # fmt: skip
