@@ -9,7 +9,7 @@ from gense.losses.base import WaveLoss
 
 _BANDS, _LOWEST, _SEGMENT, _RANGE = 15, 150.0, 30, 40.0
 _FRAME_SECONDS = 0.0256
-_FLOOR = 1e-6  # of the power in a band and frame; speech at -20 dB of full scale has 1 to 100
+_FLOOR = 1e-6  # of the power in a band and frame; speech at -20 dB of full scale has a median near 1
 
 
 class IntelligibilityLoss(WaveLoss):
