@@ -239,7 +239,7 @@ def test_methods_lists_rate_size_licence_and_source(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["NAME", "RATE", "WEIGHTS", "LICENCE", "SOURCE"]
     assert len(lines) == 1 + len(gense.methods())
-    assert any(line.startswith("flowse/cascade (default)") and "Apache-2.0" in line for line in lines)
+    assert any(line.startswith("flowse/fast (default)") and "Apache-2.0" in line for line in lines)
     assert any(line.startswith("sgmse/ears-wham ") and "48000 Hz" in line for line in lines)
 
 

@@ -42,7 +42,7 @@ def test_the_first_shell_commands_run(beside, capsys) -> None:
     assert main(shlex.split(command)[1:]) == 0
     assert (beside / "clean.wav").exists()
     assert main(["methods"]) == 0
-    assert "flowse/cascade (default)" in capsys.readouterr().out
+    assert "flowse/fast (default)" in capsys.readouterr().out
 
 
 def test_the_commands_that_measure_run(beside, clip, capsys) -> None:
