@@ -81,7 +81,7 @@ def test_a_file_is_enhanced_heard_and_seen(address: str, chromium, tmp_path: Pat
     assert loudest > 0.01
     status = page.inner_text("#status")
     assert re.fullmatch(
-        r"flowse/cascade, euler, uniform, 1 step, seed 0: 4 network calls, [\d.]+ s of work for 9\.00 s of audio, "
+        r"flowse/fast, euler, uniform, 1 step, seed 0: 2 network calls, [\d.]+ s of work for 9\.00 s of audio, "
         r"real-time factor [\d.]+ on \w+", status.strip(),
     )  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_controls_follow_the_method_and_errors_are_shown(address: str, chromium,
     page.wait_for_selector("#source #duration:has-text('0:01')")
     page.click("#enhance")
     page.wait_for_selector(
-        "#status:has-text('sgmse/compact, predictor_corrector, uniform, 2 steps, seed 0: 4 network calls')"
+        "#status:has-text('sgmse/compact, predictor_corrector, uniform, 2 steps, seed 0: 2 network calls')"
     )
 
     # Another recording takes the result of the first one away

@@ -49,7 +49,7 @@ def test_methods_on_this_machine_come_first_and_the_others_say_that_they_are_fet
     assert {name for _, name in offered} == {method.name for method in gense.methods() if not method.unsupported}
     assert {name for _, name in offered[: len(on_disk)]} == on_disk
     assert all("fetched on first use" in label for label, _ in offered[len(on_disk) :])
-    assert offered[0] == ("flowse/cascade", "flowse/cascade")
+    assert offered[0] == ("flowse/fast", "flowse/fast")
     assert "Fetched on first use" in models.about("sgmse/vbdmd")
     assert "bundled" not in models.about("sgmse/vbdmd")
 
@@ -58,7 +58,7 @@ def test_chosen_methods_are_the_only_ones(own: str) -> None:
     models = Models(["sgmse", own])
     assert models.choices() == [("sgmse/compact", "sgmse/compact"), (own, own)]
     with pytest.raises(ValueError, match="not on offer"):
-        models.get("flowse/cascade")
+        models.get("flowse/fast")
     with pytest.raises(ValueError, match="nearest: 'sgmse'"):
         Models(["sgmsee"])
 
@@ -180,7 +180,7 @@ def test_limits_are_told_before_any_work(tmp_path: Path, monkeypatch: pytest.Mon
     models = Models(["flowse"])
     monkeypatch.setattr(models, "get", lambda name: pytest.fail("loads a method"))
     with pytest.raises(ValueError, match="takes up to"):
-        run(long, models, Choices("flowse/cascade"), tmp_path)
+        run(long, models, Choices("flowse/fast"), tmp_path)
 
 
 # -- the page's functions ----------------------------------------------------------------------------------------------
@@ -231,8 +231,8 @@ def test_a_transcript_can_be_given_to_methods_that_read_one(tmp_path: Path) -> N
     from tests.tiny_text import tiny_text
 
     models = Models(["flowse"])
-    models._loaded["flowse/cascade"] = (tiny_text(), _knobs(tiny_text()))
-    settings = demo_page.controls(models, "flowse/cascade")
+    models._loaded["flowse/fast"] = (tiny_text(), _knobs(tiny_text()))
+    settings = demo_page.controls(models, "flowse/fast")
     assert settings["text"]["visible"]
     assert "which this method reads" in settings["text"]["label"]
 
