@@ -125,7 +125,7 @@ def test_controls_follow_the_method_and_errors_are_shown(address: str, chromium,
     page.wait_for_selector("#source #duration:has-text('0:01')")
     page.click("#enhance")
     page.wait_for_selector(
-        "#status:has-text('sgmse/compact, predictor_corrector, uniform, 2 steps, seed 0: 2 network calls')"
+        "#status:has-text('sgmse/compact, predictor_corrector, uniform, 2 steps, seed 0: 4 network calls')"
     )
 
     # Another recording takes the result of the first one away
