@@ -47,6 +47,17 @@ def test_real_speech_gets_better(enhancer, data_dir) -> None:
     assert means["si_sdr"] > 4.0
 
 
+@pytest.mark.slow
+def test_all_pairs_pass_what_a_default_must(enhancer, data_dir) -> None:
+    bar = {"pesq": 1.95, "estoi": 0.73, "si_sdr": 9.0, "dnsmos_ovrl": 2.9}
+    scores: dict[str, list[float]] = {name: [] for name in bar}
+    for clean, noisy in Pairs(str(data_dir / "val_pairs"), enhancer.sample_rate):
+        found = evaluate_pair(gense.enhance(noisy, enhancer), clean, enhancer.sample_rate, (*METRICS, "dnsmos"))
+        for name in bar:
+            scores[name].append(found[name])
+    assert all(statistics.fmean(scores[name]) >= least for name, least in bar.items())
+
+
 def test_clean_speech_stays_what_it_is(enhancer, clip) -> None:
     out = gense.enhance(clip.clean, enhancer, sample_rate=clip.sample_rate)
     scores = evaluate_pair(out, clip.clean, clip.sample_rate, METRICS)

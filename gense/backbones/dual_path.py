@@ -166,8 +166,8 @@ class DualPath(Backbone):
 
     def _unfold(self, x: Tensor) -> Tensor:
         """(B, F, T / q, 2 q K) -> complex (B, K, F, T)."""
-        x = x.float().unflatten(-1, (self.patch, -1, 2)).flatten(2, 3)
-        return torch.view_as_complex(x.permute(0, 3, 1, 2, 4).contiguous())
+        spectra = torch.view_as_complex(x.float().unflatten(-1, (self.patch, -1, 2)))
+        return spectra.flatten(2, 3).movedim(-1, 1)
 
     def forward(self, x: Tensor, t: Tensor | None, cond: Condition) -> Tensor:
         """Run the network once; x and the conditions are complex (B, 1, F, T), so is the result."""
@@ -183,6 +183,8 @@ class DualPath(Backbone):
             h = block(h, time)
         shift, scale = self.modulation(time)
         out = self._unfold(self.join(modulate(h, shift[:, None], scale[:, None])))
-        side = self.taps // 2
-        around = F.pad(spectra, (side, side)).unfold(-1, x.shape[-1], 1).transpose(2, 3).flatten(1, 2)
-        return out[:, :1] + (out[:, 1:] * around).sum(dim=1, keepdim=True)
+        result, gains = out[:, :1], out[:, 1:].unflatten(1, (self.inputs, self.taps))
+        around = F.pad(spectra, (self.taps // 2, self.taps // 2))
+        for tap in range(self.taps):  # one after another: all at once would copy the spectra as many times
+            result = result + (gains[:, :, tap] * around[..., tap : tap + x.shape[-1]]).sum(dim=1, keepdim=True)
+        return result
